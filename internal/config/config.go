@@ -1,0 +1,263 @@
+// Package config holds every setting of the worker: its default, its rules and where its value came
+// from. Sources are laid over one another: defaults, a YAML file, the environment, --set. All
+// mistakes are found in one pass and named with their place.
+package config
+
+import "time"
+
+// Config mirrors docs/contract.md, section 7: one field for each key, in the same order. A Config
+// that [Load] returned has been validated.
+type Config struct {
+	Kafka    Kafka    `yaml:"kafka"`
+	Insights Insights `yaml:"insights"`
+	Views    Views    `yaml:"views"`
+	// Tokens says what becomes of a userToken outside the allowed alphabet: "reject" makes the
+	// message invalid, "hash" replaces the token by the hexadecimal SHA-256 of its bytes.
+	Tokens   string   `yaml:"tokens"`
+	Store    Store    `yaml:"store"`
+	Join     Join     `yaml:"join"`
+	Dedupe   Dedupe   `yaml:"dedupe"`
+	Batch    Batch    `yaml:"batch"`
+	Delivery Delivery `yaml:"delivery"`
+	Memory   Memory   `yaml:"memory"`
+	// DrainTimeout is how long a stop or a rebalance waits for requests on the wire. It must be
+	// shorter than kafka.rebalance_timeout, or the group goes on without the worker.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	Admin        Admin         `yaml:"admin"`
+	Log          Log           `yaml:"log"`
+}
+
+// Kafka says where messages come from and where dead letters go.
+type Kafka struct {
+	// Brokers are host:port of one or more brokers; the others are found through them.
+	Brokers []string `yaml:"brokers"`
+	Group   string   `yaml:"group"`
+	// ClientID names the worker in the brokers' logs and quotas.
+	ClientID string `yaml:"client_id"`
+	// Topics are the input topics, all with the same number of partitions.
+	Topics []string `yaml:"topics"`
+	// ShownTopics and ClickedTopics are the subsets of Topics that carry these types; empty: any may.
+	ShownTopics   []string `yaml:"shown_topics"`
+	ClickedTopics []string `yaml:"clicked_topics"`
+	// Copartitioned says that a user's messages meet in the partitions of one number. Where they do
+	// not, the join is best effort and needs the redis store.
+	Copartitioned bool `yaml:"copartitioned"`
+	// StartOffset is "earliest" or "latest": where a group without commits starts.
+	StartOffset     string `yaml:"start_offset"`
+	DeadLetterTopic string `yaml:"dead_letter_topic"`
+	// ReplayTopic is written by dlq replay and read by the worker only.
+	ReplayTopic  string `yaml:"replay_topic"`
+	CreateTopics bool   `yaml:"create_topics"`
+	// CommitInterval is the time between commits. Shorter: fewer repeats after a crash, more work
+	// for the coordinator.
+	CommitInterval time.Duration `yaml:"commit_interval"`
+	// SessionTimeout is how long the group waits for a silent member. Brokers bound it (6 s to 30 min
+	// by default).
+	SessionTimeout   time.Duration `yaml:"session_timeout"`
+	RebalanceTimeout time.Duration `yaml:"rebalance_timeout"`
+	// MaxFetchBytes bounds one fetch response of one broker; at most the memory budget.
+	MaxFetchBytes Size `yaml:"max_fetch_bytes"`
+	TLS           TLS  `yaml:"tls"`
+	SASL          SASL `yaml:"sasl"`
+}
+
+// TLS says how to speak TLS to the brokers. Without CAFile the system's authorities count.
+type TLS struct {
+	Enabled    bool   `yaml:"enabled"`
+	CAFile     string `yaml:"ca_file"`
+	CertFile   string `yaml:"cert_file"`
+	KeyFile    string `yaml:"key_file"`
+	ServerName string `yaml:"server_name"`
+}
+
+// SASL says who the worker is to the brokers. Mechanism is empty, "plain", "scram-sha-256" or
+// "scram-sha-512".
+type SASL struct {
+	Mechanism    string `yaml:"mechanism"`
+	Username     string `yaml:"username"`
+	Password     Secret `yaml:"password"`
+	PasswordFile string `yaml:"password_file"`
+}
+
+// ReadPassword is the password, from the file if one is named.
+func (s SASL) ReadPassword() (string, error) {
+	return readSecret(s.Password, s.PasswordFile)
+}
+
+// Insights says where events go.
+type Insights struct {
+	// Region is "us" or "de"; it may be empty only where Endpoint is given.
+	Region string `yaml:"region"`
+	// Endpoint replaces the region's host, for tests and proxies: http(s)://host[:port].
+	Endpoint string `yaml:"endpoint"`
+	// Only lists the applications that this group serves; empty: all. Messages of other
+	// configured applications are absorbed.
+	Only         []string               `yaml:"only"`
+	Applications map[string]Application `yaml:"applications"`
+	EventNames   EventNames             `yaml:"event_names"`
+}
+
+// URL is the base of the API, without a slash at its end: the endpoint, or the region's host.
+func (i Insights) URL() string {
+	if i.Endpoint != "" {
+		return trimSlash(i.Endpoint)
+	}
+	return "https://insights." + i.Region + ".algolia.io"
+}
+
+// Serves says whether this group serves the named application: it is configured, and Only is
+// empty or names it.
+func (i Insights) Serves(name string) bool {
+	if _, known := i.Applications[name]; !known {
+		return false
+	}
+	return len(i.Only) == 0 || contains(i.Only, name)
+}
+
+// Application is one Algolia application that messages may name.
+type Application struct {
+	AppID  string `yaml:"app_id"`
+	APIKey Secret `yaml:"api_key"`
+	// APIKeyFile is read at start and again after the API refused the key, so that keys rotate
+	// without a restart.
+	APIKeyFile string `yaml:"api_key_file"`
+	// DefaultIndex is used where neither the message nor the impression names an index.
+	DefaultIndex string `yaml:"default_index"`
+	// Indices are the allowed index names; empty: any.
+	Indices []string `yaml:"indices"`
+}
+
+// ReadKey is the API key as it is now: read from the file if one is named. The error names the file.
+func (a Application) ReadKey() (string, error) {
+	return readSecret(a.APIKey, a.APIKeyFile)
+}
+
+// EventNames are the names sent where a message brings none.
+type EventNames struct {
+	Shown       string `yaml:"shown"`
+	Clicked     string `yaml:"clicked"`
+	AddedToCart string `yaml:"addedToCart"`
+	Purchased   string `yaml:"purchased"`
+}
+
+// Views says whether shown messages become view events. Impressions are kept either way.
+type Views struct {
+	Send bool `yaml:"send"`
+}
+
+// Store says where impressions and remembered clicks are kept.
+type Store struct {
+	// Kind is "disk", "redis" or "memory".
+	Kind string `yaml:"kind"`
+	// Path is the directory of the disk store.
+	Path string `yaml:"path"`
+	// Memory bounds the history kept in memory: its newest part (disk) or all of it (memory).
+	Memory Size `yaml:"memory"`
+	// Restore is "auto" or "off": whether what the store lacks is read again from Kafka at start.
+	Restore string `yaml:"restore"`
+	Redis   Redis  `yaml:"redis"`
+}
+
+// Redis says how to reach the shared store.
+type Redis struct {
+	Addresses    []string `yaml:"addresses"`
+	Username     string   `yaml:"username"`
+	Password     Secret   `yaml:"password"`
+	PasswordFile string   `yaml:"password_file"`
+	TLS          RedisTLS `yaml:"tls"`
+	KeyPrefix    string   `yaml:"key_prefix"`
+}
+
+// ReadPassword is the password, from the file if one is named.
+func (r Redis) ReadPassword() (string, error) {
+	return readSecret(r.Password, r.PasswordFile)
+}
+
+// RedisTLS says whether to speak TLS to Redis.
+type RedisTLS struct {
+	Enabled bool `yaml:"enabled"`
+}
+
+// Join holds the rules of attribution (docs/contract.md, section 2). All but Wait are event time.
+type Join struct {
+	Window      time.Duration `yaml:"window"`
+	ClickWindow time.Duration `yaml:"click_window"`
+	ClockSkew   time.Duration `yaml:"clock_skew"`
+	// AllowedLateness is how far messages may be out of order before a look-up counts as missed.
+	AllowedLateness time.Duration `yaml:"allowed_lateness"`
+	// Wait is the clock time a miss waits at the end of the log.
+	Wait time.Duration `yaml:"wait"`
+	// Attribution is "clicked-then-shown", "clicked" or "shown".
+	Attribution string `yaml:"attribution"`
+	// OnMiss is "send", "dead-letter" or "drop".
+	OnMiss string `yaml:"on_miss"`
+}
+
+// Dedupe says which types of messages are de-duplicated by their id, and for how long.
+type Dedupe struct {
+	// Types are of "shown", "clicked", "addedToCart", "purchased".
+	Types  []string      `yaml:"types"`
+	Window time.Duration `yaml:"window"`
+}
+
+// Batch bounds a request to the API.
+type Batch struct {
+	MaxEvents int  `yaml:"max_events"` // 1 to 1,000
+	MaxBytes  Size `yaml:"max_bytes"`  // of the whole body; at most 1,900,000, the API refuses 2 MB
+	// Linger is the longest time an event waits for others.
+	Linger time.Duration `yaml:"linger"`
+}
+
+// Delivery says how requests are made and repeated.
+type Delivery struct {
+	// Mode is "send", or "shadow": everything but the request.
+	Mode string `yaml:"mode"`
+	// MaxInFlight is the upper bound of requests at a time for each application.
+	MaxInFlight int `yaml:"max_in_flight"`
+	// MaxEventsPerSecond caps the rate; 0: no cap.
+	MaxEventsPerSecond int           `yaml:"max_events_per_second"`
+	Timeout            time.Duration `yaml:"timeout"` // of one request
+	// MaxEventAge is the age beyond which an event is not sent any more; the API takes four days
+	// for certain.
+	MaxEventAge time.Duration `yaml:"max_event_age"`
+	// MaxElapsedTime bounds the tries of an event from the first on; 0: no bound.
+	MaxElapsedTime time.Duration `yaml:"max_elapsed_time"`
+	// OnSystemic is "pause" or "dead-letter": what to do when the API refuses everything.
+	OnSystemic string    `yaml:"on_systemic"`
+	Ambiguous  Ambiguous `yaml:"ambiguous"`
+	Backoff    Backoff   `yaml:"backoff"`
+}
+
+// Ambiguous says what becomes of purchases in a request that timed out and may have been taken:
+// "retry" or "dead-letter".
+type Ambiguous struct {
+	Purchases string `yaml:"purchases"`
+}
+
+// Backoff is the wait between tries: it starts at InitialInterval, grows by Multiplier up to
+// MaxInterval, and is spread by RandomizationFactor to both sides.
+type Backoff struct {
+	InitialInterval     time.Duration `yaml:"initial_interval"`
+	Multiplier          float64       `yaml:"multiplier"`
+	MaxInterval         time.Duration `yaml:"max_interval"`
+	RandomizationFactor float64       `yaml:"randomization_factor"`
+}
+
+// Memory bounds everything held between fetch and settlement.
+type Memory struct {
+	Budget Size `yaml:"budget"`
+}
+
+// Admin is the HTTP server of metrics, probes and status.
+type Admin struct {
+	// Listen is host:port; empty: no admin server.
+	Listen string `yaml:"listen"`
+	PProf  bool   `yaml:"pprof"`
+}
+
+// Log says what is logged, and how. Level is "debug", "info", "warn" or "error"; Format is
+// "console", "json", or "auto": console on a terminal, JSON elsewhere.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
