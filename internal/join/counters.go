@@ -1,0 +1,23 @@
+package join
+
+// Counters say how attribution went. All count since the task began.
+type Counters struct {
+	Impressions int64
+	// Objects by how they got their queryID.
+	Own, Clicked, Shown, Skewed, Plain int64
+	// MalformedQueryIDs were treated as absent; MessageIDs were left out of purchase items.
+	MalformedQueryIDs, MessageIDs int64
+	// Unpositioned objects had a queryID of their own but no position to go with it: sent plain.
+	Unpositioned int64
+	// NoCurrency counts messages whose amounts were left out; ValueDiffers those whose own total is
+	// another than the sum; ValueTooLong the sums left out for their length.
+	NoCurrency, ValueDiffers, ValueTooLong int64
+	// NotKeyed counts messages whose key is not their userToken.
+	NotKeyed int64
+	// ViewsOnly counts shown lists without a queryID: clickAnalytics was off.
+	ViewsOnly int64
+	// TokenMismatches counts shown messages whose Recommend request names another userToken.
+	TokenMismatches int64
+	// Waited counts messages that waited for the log to say more.
+	Waited int64
+}

@@ -1,0 +1,138 @@
+package join
+
+import (
+	"encoding/binary"
+
+	"github.com/cespare/xxhash/v2"
+
+	"eventworker/internal/querystore"
+)
+
+// claimKey is a hash of (application, userToken, type, id).
+type claimKey [16]byte
+
+// A claim is held by the first message of an id that is in flight: copies wait for its outcome.
+type claim[M any] struct {
+	key    claimKey
+	at     int64
+	place  querystore.Place
+	user   []byte
+	copies []copied[M]
+}
+
+type copied[M any] struct {
+	m   M
+	src *source
+}
+
+// claims are the ids in flight. Their number is bounded by the messages in flight.
+type claims[M comparable] struct {
+	first   map[claimKey]*claim[M]
+	holder  map[M]*claim[M]
+	ready   []copied[M] // copies that go their own way
+	free    []*claim[M]
+	waiting int
+}
+
+// claim takes the message's id, or lets it wait behind the message that has it.
+func (t *Task[M]) claim() (waits bool) {
+	f := t.f
+	if f.ev.ID == nil || !t.rules.dedupe[f.ev.Type] {
+		return false
+	}
+	if t.claims.holder[f.m] != nil {
+		f.claimed = true // a second try after an error of the store
+		return false
+	}
+	key := f.claimKey()
+	if c := t.claims.first[key]; c != nil {
+		if distance := f.at - c.at; distance > t.rules.dedupeWindow || -distance > t.rules.dedupeWindow {
+			return false
+		}
+		t.keep()
+		c.copies = append(c.copies, copied[M]{f.m, f.src})
+		t.claims.waiting++
+		return true
+	}
+	c := &claim[M]{}
+	if n := len(t.claims.free); n > 0 {
+		c, t.claims.free = t.claims.free[n-1], t.claims.free[:n-1]
+	}
+	c.key, c.at, c.place = key, f.at, f.place()
+	c.user = append(c.user[:0], f.user...)
+	t.claims.first[key] = c
+	t.claims.holder[f.m] = c
+	f.claimed = true
+	return false
+}
+
+func (f *frame[M]) claimKey() (key claimKey) {
+	var d xxhash.Digest
+	for seed := range uint64(2) {
+		d.ResetWithSeed(seed)
+		_, _ = d.Write(f.user)
+		_, _ = d.Write([]byte{0, byte(f.ev.Type)})
+		_, _ = d.Write(f.ev.ID)
+		binary.LittleEndian.PutUint64(key[8*seed:], d.Sum64())
+	}
+	return key
+}
+
+// Outcome tells what became of a message that was Encoded with a claim: delivered as a whole, or
+// not. After an error of the store the caller may call it again.
+func (t *Task[M]) Outcome(m M, delivered bool) error {
+	c := t.claims.holder[m]
+	if c == nil {
+		return nil
+	}
+	if delivered {
+		mark := querystore.Mark{Time: c.at, Place: c.place, Hash: c.key}
+		if err := t.section.AddMark(c.user, &mark); err != nil {
+			return err
+		}
+	}
+	t.drop(m, c, delivered)
+	return t.copies()
+}
+
+// unclaim gives the frame's claim back: its message was not delivered.
+func (t *Task[M]) unclaim() {
+	if f := t.f; f.claimed {
+		f.claimed = false
+		t.drop(f.m, t.claims.holder[f.m], false)
+	}
+}
+
+// drop ends a claim. Copies of a delivered message are absorbed, others go their own way.
+func (t *Task[M]) drop(m M, c *claim[M], delivered bool) {
+	delete(t.claims.holder, m)
+	delete(t.claims.first, c.key)
+	if delivered {
+		for _, copied := range c.copies {
+			t.out.Absorbed(copied.m, Duplicate)
+		}
+		t.claims.waiting -= len(c.copies)
+	} else {
+		t.claims.ready = append(t.claims.ready, c.copies...)
+	}
+	clear(c.copies)
+	c.copies = c.copies[:0]
+	if len(t.claims.free) < 1024 {
+		t.claims.free = append(t.claims.free, c)
+	}
+}
+
+// copies starts those that go their own way.
+func (t *Task[M]) copies() error {
+	for len(t.claims.ready) > 0 {
+		next := t.claims.ready[0]
+		f := t.again
+		f.m, f.src, f.waited, f.expired, f.claimed, f.kept = next.m, next.src, nil, false, false, true
+		if err := t.over(f, t.first); err != nil {
+			return err
+		}
+		t.claims.ready = t.claims.ready[1:]
+		t.claims.waiting--
+	}
+	return nil
+}

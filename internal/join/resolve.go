@@ -1,0 +1,257 @@
+package join
+
+import (
+	"math"
+
+	"eventworker/internal/event"
+	"eventworker/internal/querystore"
+)
+
+// resolved is what is known of one object of a click or cart.
+type resolved struct {
+	object         []byte
+	queryID, index []byte // nil: none
+	position       int32
+	want           int // the place in lookup.wants; -1: the message said all
+	source         origin
+}
+
+// origin says where an object's queryID came from.
+type origin uint8
+
+const (
+	fromNothing origin = iota
+	fromMessage
+	fromClick
+	fromShown
+	fromSkewed
+)
+
+// decide looks up what the message lacks and sends it, unless the answer is not final yet.
+func (t *Task[M]) decide() error {
+	f, l := t.f, t.lookup
+	l.reset(f.at)
+	item := f.ev.Type != event.Clicked
+	if item {
+		t.askItems()
+	} else {
+		t.askClick()
+	}
+	if f.claimed && f.waited == nil {
+		l.wantMark, l.mark = true, t.claims.holder[f.m].key
+	}
+	if err := l.run(t.section, f.user); err != nil {
+		return err
+	}
+	if l.marked {
+		f.claimed = false
+		t.drop(f.m, t.claims.holder[f.m], true)
+		t.out.Absorbed(f.m, Duplicate)
+		return nil
+	}
+	found, asksClicks := l.class()
+	if t.postpone(found, item, asksClicks) {
+		return nil
+	}
+	if item {
+		t.takeItems()
+		t.conclude(t.cart)
+	} else {
+		t.takeClick()
+		if err := t.remember(); err != nil {
+			return err
+		}
+		t.conclude(t.click)
+	}
+	return t.decided()
+}
+
+// class sums up what the walk found.
+func (l *lookup) class() (found class, asksClicks bool) {
+	for i := range l.wants {
+		w := &l.wants[i]
+		asksClicks = asksClicks || w.clicks
+		switch {
+		case !w.click.ok && !w.shownBy.ok:
+			found = miss
+		case found == complete:
+			found = match
+		}
+	}
+	return found, asksClicks
+}
+
+func (l *lookup) ask(w want) int {
+	w.hash = querystore.HashObject(w.object)
+	l.wants = append(l.wants, w)
+	return len(l.wants) - 1
+}
+
+// askClick asks for the queryID and positions of clicked objects, or for what an own queryID lacks.
+func (t *Task[M]) askClick() {
+	f, ev := t.f, &t.f.ev
+	f.resolved = f.resolved[:0]
+	for i := range ev.Objects {
+		o := &ev.Objects[i]
+		r := resolved{object: o.ID, want: -1, position: o.Position, queryID: ev.QueryID, index: ev.Index}
+		switch {
+		case ev.QueryID == nil:
+			r.want = t.lookup.ask(want{object: o.ID, index: ev.Index, model: ev.Model, shown: true})
+		case o.Position == 0 || ev.Index == nil:
+			r.want = t.lookup.ask(want{object: o.ID, queryID: ev.QueryID, own: true, shown: true})
+		}
+		f.resolved = append(f.resolved, r)
+	}
+}
+
+// takeClick fills in what the look-up found. An object whose queryID cannot have a position is
+// plain: the API takes both or neither (insights-api.md, section 3).
+func (t *Task[M]) takeClick() {
+	f := t.f
+	for i := range f.resolved {
+		r := &f.resolved[i]
+		own := f.ev.QueryID != nil
+		if own {
+			r.source = fromMessage
+		}
+		if r.want >= 0 {
+			w := &t.lookup.wants[r.want]
+			a, from := &w.shownBy, fromShown
+			if !a.ok && w.skewed.ok {
+				a, from = &w.skewed, fromSkewed
+			}
+			if a.ok {
+				if !own {
+					r.queryID, r.source = a.queryID, from
+				}
+				if r.position == 0 {
+					r.position = int32(min(a.position, math.MaxInt32))
+				}
+				r.index = or(r.index, a.index)
+			}
+		}
+		if r.queryID == nil || r.position == 0 {
+			if r.queryID != nil {
+				t.Counters.Unpositioned++
+			}
+			r.queryID, r.position, r.source = nil, 0, fromNothing
+		}
+		r.index = or(r.index, t.rules.apps[f.app].defaultIndex)
+	}
+}
+
+// askItems asks for the queryIDs of items, or for the index of an own queryID.
+func (t *Task[M]) askItems() {
+	f, ev := t.f, &t.f.ev
+	f.resolved = f.resolved[:0]
+	for i := range ev.Items {
+		it := &ev.Items[i]
+		r := resolved{object: it.ObjectID, want: -1, queryID: or(it.QueryID, t.messageQueryID()), index: or(it.Index, ev.Index)}
+		switch {
+		case r.queryID == nil:
+			r.want = t.lookup.ask(want{object: it.ObjectID, index: r.index, model: or(it.Model, ev.Model),
+				clicks: t.rules.useClicks, shown: t.rules.useShown})
+		case r.index == nil:
+			r.want = t.lookup.ask(want{object: it.ObjectID, queryID: r.queryID, own: true, shown: true})
+		}
+		f.resolved = append(f.resolved, r)
+	}
+}
+
+// messageQueryID is the queryID that items inherit; a purchase's items take no message_ id.
+func (t *Task[M]) messageQueryID() []byte {
+	ev := &t.f.ev
+	if ev.Type == event.Purchased && event.IsMessageID(ev.QueryID) {
+		return nil
+	}
+	return ev.QueryID
+}
+
+func (t *Task[M]) takeItems() {
+	f := t.f
+	for i := range f.resolved {
+		r := &f.resolved[i]
+		if r.queryID != nil {
+			r.source = fromMessage
+		}
+		if r.want >= 0 {
+			w := &t.lookup.wants[r.want]
+			switch {
+			case w.click.ok:
+				r.take(&w.click, fromClick)
+			case w.shownBy.ok:
+				r.take(&w.shownBy, fromShown)
+			case w.skewed.ok:
+				r.take(&w.skewed, fromSkewed)
+			}
+		}
+		if f.ev.Type == event.Purchased && event.IsMessageID(r.queryID) {
+			r.queryID = nil // objectData takes no message_ id: the item is plain, but it matched
+		}
+		r.index = or(r.index, t.rules.apps[f.app].defaultIndex)
+	}
+}
+
+func (r *resolved) take(a *answer, from origin) {
+	if r.queryID == nil {
+		r.queryID, r.source = a.queryID, from
+	}
+	r.index = or(r.index, a.index)
+}
+
+// remember stores the clicked objects that ended with a queryID, for later items.
+func (t *Task[M]) remember() error {
+	f := t.f
+	if f.msg.Offset < f.src.applied || t.lacking() >= 0 {
+		return nil
+	}
+	for i := range f.resolved {
+		r := &f.resolved[i]
+		if r.queryID == nil {
+			continue
+		}
+		v := querystore.Click{Time: f.at, Place: f.place(), Object: uint16(i), ObjectID: r.object, QueryID: r.queryID, Index: r.index}
+		there, err := t.present(querystore.KindClick, v.Place, v.Object)
+		if err == nil && !there {
+			err = t.section.AddClick(f.user, &v)
+		}
+		if err != nil {
+			f.src.written = max(f.src.written, f.msg.Offset+1)
+			return err
+		}
+	}
+	return nil
+}
+
+// lacking is the first object without an index, -1 if all have one.
+func (t *Task[M]) lacking() int {
+	for i := range t.f.resolved {
+		if t.f.resolved[i].index == nil {
+			return i
+		}
+	}
+	return -1
+}
+
+// unmatched says whether join.on_miss applies: no object of the message matched.
+func (t *Task[M]) unmatched() bool {
+	if t.rules.onMiss == MissSend || len(t.f.resolved) == 0 {
+		return false
+	}
+	for i := range t.f.resolved {
+		if t.f.resolved[i].source != fromNothing {
+			return false
+		}
+	}
+	return true
+}
+
+// found is what a dead letter tells of the objects.
+func (f *frame[M]) found() []Resolved {
+	list := make([]Resolved, len(f.resolved))
+	for i := range f.resolved {
+		r := &f.resolved[i]
+		list[i] = Resolved{Object: i, QueryID: string(r.queryID), Index: string(r.index), Position: r.position}
+	}
+	return list
+}

@@ -1,0 +1,393 @@
+package join
+
+import (
+	"fmt"
+	"time"
+
+	"eventworker/internal/batch"
+	"eventworker/internal/event"
+	"eventworker/internal/querystore"
+)
+
+// Message is one record as the join sees it.
+type Message struct {
+	Offset int64
+	// Time is the record's timestamp in milliseconds (for a replayed record that of its first
+	// life); negative: it has none.
+	Time int64
+	Key  []byte
+	// Value is nil for a tombstone.
+	Value []byte
+}
+
+// Part says which message, and which of its objects, an encoded event belongs to.
+type Part[M any] struct {
+	Message M
+	// Event is the event's place among those of its message.
+	Event uint16
+	// Purchase marks events whose repetition costs money.
+	Purchase bool
+	// Objects has bit i set if the event carries object or item i of the message, for i < 64.
+	// An event that carries a later one is told to [Output.Wide].
+	Objects uint64
+}
+
+// Absorption says why a message needed no event.
+type Absorption uint8
+
+// The reasons of absorbed messages (docs/contract.md, section 8).
+const (
+	Stored Absorption = iota
+	Duplicate
+	Tombstone
+	Dropped
+	SettledBefore
+	OtherApplication
+	NumAbsorptions // the number of reasons, not a reason
+)
+
+var absorptionNames = [NumAbsorptions]string{"stored", "duplicate", "tombstone", "dropped", "settled-before", "other-application"}
+
+// String is the reason as metrics write it.
+func (a Absorption) String() string { return absorptionNames[a] }
+
+// Output takes what becomes of the messages. All calls come from the task's goroutine, within a
+// call of the Task; every message gets exactly one of Encoded, Absorbed and Refused.
+type Output[M any] interface {
+	// Encoded says that n ≥ 1 events of the message stand in the runs. With claimed, the caller
+	// must tell the outcome to [Task.Outcome].
+	Encoded(m M, n int, claimed bool)
+	Absorbed(m M, why Absorption)
+	// Refused: nothing of the message is sent. The refusal is valid during the call.
+	Refused(m M, r *event.Refusal, about About)
+	// Keep: the message waits, and Kept will ask for it again after its chunk is gone.
+	Keep(m M)
+	Kept(m M) Message
+	// Wide gives the objects of an event that carries one beyond the 64th.
+	Wide(m M, event uint16, objects []uint16)
+}
+
+// About says what is known of a refused message; empty where it is not.
+type About struct {
+	Type, Application string
+	Resolved          []Resolved
+}
+
+// Resolved is what the join found for one object; an empty QueryID is an explicit none.
+type Resolved struct {
+	Object         int
+	QueryID, Index string
+	Position       int32
+}
+
+// Task joins the messages of the partitions of one number. It is used by one goroutine.
+type Task[M comparable] struct {
+	rules   *rules
+	section querystore.Section
+	out     Output[M]
+	sources sources
+
+	// Runs are the encoded events by application, for the caller to take and reset.
+	Runs []batch.Run[Part[M]]
+	// Counters count since the task began.
+	Counters Counters
+
+	f           *frame[M] // the message being worked on: one of the next two
+	live, again *frame[M]
+	lookup      *lookup
+	build       builder
+	waiting     waiting[M]
+	claims      claims[M]
+	now         int64 // the clock as of the last Clock, milliseconds
+}
+
+// frame is a decoded message and what is known of it. There are two, so that a message that
+// waited can be decided in the middle of another.
+type frame[M any] struct {
+	decoder  *event.Decoder
+	ev       event.Event
+	m        M
+	msg      Message
+	src      *source
+	app      int
+	at       int64 // event time (docs/contract.md, section 2)
+	stamp    int64 // the message's own timestamp
+	user     []byte
+	waited   *held[M] // the message's earlier waiting, nil at first
+	expired  bool     // it has waited as long as a miss may
+	claimed  bool     // the message holds the claim on its id
+	kept     bool
+	resolved []resolved
+	refusal  event.Refusal
+}
+
+// NewTask makes the task of a section. The sources are numbered in Handle as they stand here.
+func NewTask[M comparable](c *Config, section querystore.Section, from []SourceConfig, out Output[M]) *Task[M] {
+	opts := event.Options{HashTokens: c.HashTokens}
+	t := &Task[M]{rules: compile(c), section: section, out: out,
+		live: &frame[M]{decoder: event.NewDecoder(opts)}, again: &frame[M]{decoder: event.NewDecoder(opts)},
+		Runs: make([]batch.Run[Part[M]], len(c.Applications))}
+	t.f = t.live
+	for _, sc := range from {
+		id := section.Source(sc.Topic)
+		cov := section.Coverage(id)
+		t.sources.add(&source{SourceConfig: sc, id: id, next: sc.Start, progress: sc.Progress, applied: cov.Applied, written: cov.Written})
+	}
+	t.lookup = newLookup(t.rules, &t.sources)
+	t.waiting.users = make(map[string]*userWaits[M])
+	t.claims.first = make(map[claimKey]*claim[M])
+	t.claims.holder = make(map[M]*claim[M])
+	t.now = time.Now().UnixMilli()
+	return t
+}
+
+// Progress is the greatest event time that source i was read to.
+func (t *Task[M]) Progress(i int) int64 { return t.sources.list[i].progress }
+
+// Waiting is how many messages wait for the log to say more, or for the outcome of a copy.
+func (t *Task[M]) Waiting() int { return t.waiting.n + t.claims.waiting }
+
+// Clock tells the task what time it is, in milliseconds, at least once before each chunk.
+func (t *Task[M]) Clock(now int64) { t.now = now }
+
+// Handle takes the next record of source i. After an error of the store the caller may call it
+// again with the same record.
+func (t *Task[M]) Handle(i int, m M, msg Message) error {
+	f, src := t.live, t.sources.list[i]
+	t.f = f
+	f.m, f.msg, f.src, f.app, f.waited, f.expired, f.claimed, f.kept = m, msg, src, -1, nil, false, false, false
+	if msg.Value == nil {
+		t.sources.advance(src, msg.Offset+1)
+		t.out.Absorbed(m, Tombstone)
+		return nil
+	}
+	refusal := f.decoder.Decode(msg.Value, &f.ev)
+	if refusal == nil {
+		refusal = t.place()
+	}
+	if refusal == nil || refusal.Reason == event.TooOld || refusal.Reason == event.Future {
+		if err := t.impressions(); err != nil {
+			return err
+		}
+	}
+	if refusal == nil || refusal.Reason > event.Future || refusal.Reason == event.UnknownApplication {
+		src.progress = max(src.progress, f.at)
+	}
+	t.sources.advance(src, msg.Offset+1)
+	if err := t.release(); err != nil {
+		return err
+	}
+	if refusal != nil {
+		t.refuse(refusal)
+	} else if err := t.first(); err != nil {
+		return err
+	}
+	return t.copies()
+}
+
+// first decides a message that was just read, or lets it wait.
+func (t *Task[M]) first() error {
+	f := t.f
+	switch {
+	case !t.rules.apps[f.app].served:
+		t.out.Absorbed(f.m, OtherApplication)
+		return nil
+	case f.ev.Type == event.Shown:
+		t.shown()
+		return nil
+	case t.claim():
+		return nil
+	}
+	return t.decide()
+}
+
+// place finds the application and the times of the decoded message, and what they forbid.
+func (t *Task[M]) place() *event.Refusal {
+	f := t.f
+	f.times()
+	f.app = t.application()
+	if f.app < 0 {
+		return f.refuse(event.UnknownApplication, event.StageValidate, "application", "application.known",
+			"no application of this name is configured: add it under insights.applications, or correct the message")
+	}
+	a := &t.rules.apps[f.app]
+	f.user = append(append(append(f.user[:0], a.name...), 0), f.ev.UserToken...)
+	if !f.kept && !f.src.Replay && string(f.msg.Key) != string(f.ev.UserToken) {
+		t.Counters.NotKeyed++
+	}
+	if field, index := a.strangeIndex(&f.ev); field != "" {
+		return f.refuse(event.Invalid, event.StageValidate, field, "index.allowed",
+			"index "+shorten(index)+" is not among the indices of application "+a.name)
+	}
+	switch {
+	case f.stamp > t.now+futureTolerance:
+		return f.refuse(event.Future, event.StageValidate, "timestamp", "timestamp.future",
+			fmt.Sprintf("the timestamp lies %d s ahead of the worker's clock, at most 300 s are taken", (f.stamp-t.now)/1000))
+	case f.stamp < t.now-t.rules.maxAge:
+		return f.refuse(event.TooOld, event.StageValidate, "timestamp", "timestamp.age",
+			fmt.Sprintf("the timestamp is %d h old, delivery.max_event_age allows %d h", (t.now-f.stamp)/3600_000, t.rules.maxAge/3600_000))
+	}
+	return nil
+}
+
+func (f *frame[M]) times() {
+	f.stamp = f.ev.Timestamp
+	if f.stamp == 0 {
+		f.stamp = max(f.msg.Time, 0)
+	}
+	f.at = f.stamp
+	if f.msg.Time >= 0 {
+		f.at = min(f.stamp, f.msg.Time)
+	}
+}
+
+func (t *Task[M]) application() int {
+	name := t.f.ev.Application
+	if name == nil {
+		name = defaultApplication
+	}
+	if i, ok := t.rules.byName[string(name)]; ok {
+		return i
+	}
+	return -1
+}
+
+var defaultApplication = []byte("default")
+
+// strangeIndex is the first index of the message that the application does not allow.
+func (a *app) strangeIndex(ev *event.Event) (field string, index []byte) {
+	if a.allowed == nil {
+		return "", nil
+	}
+	strange := func(index []byte) bool { return index != nil && !a.allows(index) }
+	for i := range ev.Lists {
+		if strange(ev.Lists[i].Index) {
+			return fmt.Sprintf("lists[%d].index", i), ev.Lists[i].Index
+		}
+	}
+	for i := range ev.Facets {
+		if strange(ev.Facets[i].Index) {
+			return fmt.Sprintf("facets[%d].index", i), ev.Facets[i].Index
+		}
+	}
+	if strange(ev.Index) {
+		return "index", ev.Index
+	}
+	for i := range ev.Items {
+		if strange(ev.Items[i].Index) {
+			return fmt.Sprintf("items[%d].index", i), ev.Items[i].Index
+		}
+	}
+	return "", nil
+}
+
+func shorten(b []byte) string {
+	if len(b) > 64 {
+		return fmt.Sprintf("%q…", b[:64])
+	}
+	return fmt.Sprintf("%q", b)
+}
+
+func (f *frame[M]) refuse(reason event.Reason, stage event.Stage, field, rule, message string) *event.Refusal {
+	f.refusal = event.Refusal{Reason: reason, Stage: stage, Field: field, Rule: rule, Message: message}
+	return &f.refusal
+}
+
+// refuse hands the message on as a dead letter, and lets copies of it go their own way.
+func (t *Task[M]) refuse(r *event.Refusal) {
+	f := t.f
+	about := About{}
+	if r.Reason > event.UnknownType {
+		about.Type = f.ev.Type.Name()
+	}
+	if f.app >= 0 {
+		about.Application = t.rules.apps[f.app].name
+	}
+	if r.Stage == event.StageJoin {
+		about.Resolved = f.found()
+	}
+	t.unclaim()
+	t.out.Refused(f.m, r, about)
+}
+
+// impressions stores what a shown message leaves. One that is too old or ahead leaves it
+// nevertheless; a message without an index for each of its parts leaves nothing.
+func (t *Task[M]) impressions() error {
+	f := t.f
+	a := &t.rules.apps[f.app]
+	if f.ev.Type != event.Shown || f.msg.Offset < f.src.applied || !a.served || a.lacksIndex(&f.ev) {
+		return nil
+	}
+	for i := range f.ev.Lists {
+		list := &f.ev.Lists[i]
+		if list.QueryID == nil || len(list.ObjectIDs) == 0 {
+			continue
+		}
+		v := querystore.Impression{Time: f.at, Place: f.place(), List: uint16(i), QueryID: list.QueryID, Index: or(list.Index, a.defaultIndex),
+			Model: list.Model, PositionOffset: list.PositionOffset, ObjectIDs: list.ObjectIDs, Tags: list.Tags}
+		there, err := t.present(querystore.KindImpression, v.Place, v.List)
+		if err == nil && !there {
+			err = t.section.AddImpression(f.user, &v)
+		}
+		if err != nil {
+			f.src.written = max(f.src.written, f.msg.Offset+1)
+			return fmt.Errorf("store the impression of %s, offset %d: %w", f.src.Topic, f.msg.Offset, err)
+		}
+		t.Counters.Impressions++
+	}
+	return nil
+}
+
+func (f *frame[M]) place() querystore.Place {
+	return querystore.Place{Source: f.src.id, Offset: f.msg.Offset}
+}
+
+// present looks for an effect that an earlier life of the task, or a failed try, may have left.
+func (t *Task[M]) present(kind querystore.Kind, place querystore.Place, ordinal uint16) (there bool, err error) {
+	if place.Offset >= t.f.src.written {
+		return false, nil
+	}
+	err = t.section.Walk(t.f.user, func(r *querystore.Record) bool {
+		there = r.Kind == kind && r.Place == place && r.Ordinal == ordinal
+		return !there
+	})
+	return there, err
+}
+
+func or(a, b []byte) []byte {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// lacksIndex says whether a part of a shown message has no index.
+func (a *app) lacksIndex(ev *event.Event) bool {
+	if a.defaultIndex != nil {
+		return false
+	}
+	for i := range ev.Lists {
+		if ev.Lists[i].Index == nil {
+			return true
+		}
+	}
+	for i := range ev.Facets {
+		if ev.Facets[i].Index == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// EndChunk notes in the section what its effects cover and lets expired records go. The caller
+// calls it after each chunk.
+func (t *Task[M]) EndChunk() error {
+	behind := int64(0)
+	for _, s := range t.sources.list {
+		t.section.SetCoverage(s.id, querystore.Coverage{Applied: max(s.covered(), s.applied), Written: max(s.written, s.next)})
+		if !s.Replay && (behind == 0 || s.progress < behind) {
+			behind = s.progress
+		}
+	}
+	return t.section.Expire(behind - max(t.rules.longest, t.rules.dedupeWindow))
+}
