@@ -1,0 +1,231 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+)
+
+// AdminOptions say what the admin server shows.
+type AdminOptions struct {
+	// Listen is host:port; port 0 takes a free one.
+	Listen string
+	// PProf adds Go's profiles below /debug/pprof/.
+	PProf   bool
+	Gather  prometheus.Gatherer
+	Health  *Health
+	Log     *zap.Logger
+	Version string
+	// Status gives what /statusz shows: any value that encodes as a JSON object. It must be quick and
+	// safe for concurrent use. nil: only readiness is shown.
+	Status func() any
+}
+
+// The bounds of the admin server. A profile takes 30 s by default, so writing may take longer.
+const (
+	adminReadHeader  = 5 * time.Second
+	adminRead        = 15 * time.Second
+	adminWrite       = 65 * time.Second
+	adminIdle        = 2 * time.Minute
+	adminHeaderBytes = 16 << 10
+	adminBodyBytes   = 1 << 20
+	adminConnections = 64
+	adminScrapes     = 4
+	adminShutdown    = time.Second
+)
+
+// Admin is the HTTP server of metrics, probes and status. It does not ask who one is: it listens on
+// the loopback address unless the configuration says otherwise, and shows nothing secret.
+type Admin struct {
+	options   AdminOptions
+	listener  net.Listener
+	mux       *http.ServeMux
+	endpoints []endpoint
+}
+
+type endpoint struct{ Path, About string }
+
+// Href is the path relative to the index, so that the page works below a proxy's prefix too.
+func (e endpoint) Href() string { return strings.TrimPrefix(e.Path, "/") }
+
+// NewAdmin takes the address at once, so that a wrong or a taken one is an error at start.
+func NewAdmin(o AdminOptions) (*Admin, error) {
+	listener, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("the admin server cannot listen on %s (admin.listen): %w", o.Listen, listenCause(err))
+	}
+	a := &Admin{options: o, listener: bounded(listener, adminConnections), mux: http.NewServeMux()}
+	a.Handle("/metrics", "metrics in Prometheus' format", promhttp.HandlerFor(o.Gather, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, ErrorLog: zap.NewStdLog(o.Log.Named("metrics")),
+		MaxRequestsInFlight: adminScrapes, Timeout: 10 * time.Second,
+	}))
+	a.Handle("/livez", "200 while the process answers", http.HandlerFunc(livez))
+	a.Handle("/readyz", "200 when ready, else 503 with every condition that fails", http.HandlerFunc(a.readyz))
+	a.Handle("/statusz", "what the worker does now, as a page or as JSON (Accept, or ?format=json)", http.HandlerFunc(a.statusz))
+	if o.PProf {
+		a.handleProfiles()
+	}
+	a.mux.HandleFunc("GET /{$}", a.index)
+	a.mux.HandleFunc("GET /style.css", style)
+	return a, nil
+}
+
+// listenCause leaves out what net repeats of the address.
+func listenCause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		return op.Err
+	}
+	return err
+}
+
+// Handle adds an endpoint for GET and HEAD and lists it on the index with a line about it. Endpoints
+// are added before Run.
+func (a *Admin) Handle(path, about string, h http.Handler) {
+	a.mux.Handle("GET "+path, h)
+	a.endpoints = append(a.endpoints, endpoint{path, about})
+}
+
+// HandleAction adds an endpoint for a method that changes something, such as POST. Requests from
+// other sites' pages are refused.
+func (a *Admin) HandleAction(method, path, about string, h http.Handler) {
+	a.mux.Handle(method+" "+path, http.NewCrossOriginProtection().Handler(h))
+	a.endpoints = append(a.endpoints, endpoint{path, method + ": " + about})
+}
+
+func (a *Admin) handleProfiles() {
+	a.Handle("/debug/pprof/", "Go's profiles", http.HandlerFunc(pprof.Index))
+	a.mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	a.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	a.mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	a.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+}
+
+// Addr is the address that is listened on.
+func (a *Admin) Addr() net.Addr { return a.listener.Addr() }
+
+// Close gives the address back where Run was not called.
+func (a *Admin) Close() error { return a.listener.Close() }
+
+// Run serves until ctx is done, gives requests that are being answered a second, and returns nil;
+// or the error that ended it.
+func (a *Admin) Run(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           headers(http.MaxBytesHandler(a.mux, adminBodyBytes)),
+		ReadHeaderTimeout: adminReadHeader,
+		ReadTimeout:       adminRead,
+		WriteTimeout:      adminWrite,
+		IdleTimeout:       adminIdle,
+		MaxHeaderBytes:    adminHeaderBytes,
+		ErrorLog:          zap.NewStdLog(a.options.Log.Named("admin")),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(a.listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("the admin server on %s ended: %w", a.Addr(), err)
+	case <-ctx.Done():
+	}
+	polite, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminShutdown)
+	defer cancel()
+	if server.Shutdown(polite) != nil {
+		server.Close()
+	}
+	<-served
+	return nil
+}
+
+// headers sets what every answer carries.
+func headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func livez(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintln(w, "ok")
+}
+
+func (a *Admin) readyz(w http.ResponseWriter, r *http.Request) {
+	ready, conditions := a.options.Health.Ready()
+	code := http.StatusOK
+	if !ready {
+		code = http.StatusServiceUnavailable
+	}
+	if prefers(r, "text/plain", "application/json") == "application/json" {
+		writeJSON(w, code, map[string]any{"ready": ready, "conditions": conditions})
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	if ready {
+		fmt.Fprintln(w, "ready")
+		return
+	}
+	var b strings.Builder
+	b.WriteString("not ready\n")
+	for _, c := range conditions {
+		if !c.OK {
+			fmt.Fprintf(&b, "%s: %s\n", c.Name, c.Why)
+		}
+	}
+	fmt.Fprint(w, b.String())
+}
+
+// bounded limits how many connections are open at a time; further ones wait in the system's queue.
+func bounded(l net.Listener, most int) net.Listener {
+	return &boundedListener{Listener: l, slots: make(chan struct{}, most), closed: make(chan struct{})}
+}
+
+type boundedListener struct {
+	net.Listener
+	slots  chan struct{}
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (l *boundedListener) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	return &boundedConn{Conn: conn, slots: l.slots}, nil
+}
+
+func (l *boundedListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+type boundedConn struct {
+	net.Conn
+	once  sync.Once
+	slots chan struct{}
+}
+
+func (c *boundedConn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() { <-c.slots })
+	return err
+}
