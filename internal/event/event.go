@@ -1,6 +1,17 @@
 // Package event is the contract of the raw storefront messages: their types, the decoder and the
-// rules a message must keep. schemas/ publishes the same rules as JSON Schema; a shared corpus and
-// a fuzz test hold both together.
+// rules a message must keep (docs/contract.md, section 1). schemas/ publishes the same rules as
+// JSON Schema; a shared corpus and a fuzz test hold both together.
+//
+// A [Decoder] judges a message in layers. The lexical layer comes first and does not depend on the
+// message's type: JSON as RFC 8259 has it, in UTF-8 without lone surrogates, at most 32 levels deep,
+// an object, and no name twice in an object where the contract knows that name for any type; a break
+// anywhere makes the message malformed. Then comes the type, then the rules of the type. A message
+// that breaks several rules of its type is refused for the first one the decoder meets: fields in
+// the order of the document, then what the message lacks.
+//
+// The decoder reads a message once and allocates nothing but for refusals and for growing its own
+// memory; only a message that does not begin with its type is read again up to it, and a refused one
+// is read a second time, for the lexical layer alone.
 package event
 
 // Type is the kind of a raw message.
@@ -14,20 +25,61 @@ const (
 	Purchased
 )
 
+var typeNames = [...]string{Shown: "shown", Clicked: "clicked", AddedToCart: "addedToCart", Purchased: "purchased"}
+
+// typePrefix begins the type of every message.
+const typePrefix = "recommendation."
+
+// String is the type as messages write it, such as recommendation.shown; empty for no type.
+func (t Type) String() string {
+	if name := t.Name(); name != "" {
+		return typePrefix + name
+	}
+	return ""
+}
+
+// Name is the type without its prefix, such as shown: the key of insights.event_names and
+// dedupe.types in the configuration; empty for no type.
+func (t Type) Name() string {
+	if int(t) < len(typeNames) {
+		return typeNames[t]
+	}
+	return ""
+}
+
+// ParseType is the inverse of String.
+func ParseType(s string) (Type, bool) { return parseType([]byte(s)) }
+
+func parseType(s []byte) (Type, bool) {
+	switch string(s) {
+	case "recommendation.shown":
+		return Shown, true
+	case "recommendation.clicked":
+		return Clicked, true
+	case "recommendation.addedToCart":
+		return AddedToCart, true
+	case "recommendation.purchased":
+		return Purchased, true
+	}
+	return 0, false
+}
+
 // Event is a decoded, valid raw message.
 //
 // Every byte slice points into the decoded value or into the [Decoder]: it is valid until the
 // Decoder's next call and while the value stays unchanged. A nil slice means that the field was
-// absent. An Event may be reused: Decode resets it and keeps the capacity of its slices.
+// absent. An Event may be reused: Decode resets it and keeps the capacity of its slices, which the
+// bounds of docs/contract.md, section 1, keep below half a megabyte.
 type Event struct {
 	Type Type
 
 	UserToken              []byte
 	AuthenticatedUserToken []byte
-	// ID enables de-duplication; at most 256 bytes.
+	// ID enables de-duplication; 1 to 256 bytes. An empty id is none.
 	ID []byte
 	// Timestamp is the message's own time in milliseconds since the epoch, or 0 where it has none
-	// (valid ones are at least 100,000,000,000).
+	// (integers are at least 100,000,000,000). A text before 1970 gives 1. There is no upper bound but
+	// that of the type: whoever adds to it compares it with the clock first.
 	Timestamp int64
 	// Application is the name of a configured application; nil means "default".
 	Application []byte
@@ -36,12 +88,14 @@ type Event struct {
 
 	// Lists are the lists of a shown message, whatever form it came in, in order of the message.
 	Lists []List
-	// Facets are those of a shown or clicked message, unencoded.
+	// Facets are those of a shown or clicked message, unencoded. A recommend form may have both
+	// lists and facets, or neither where all its results were empty.
 	Facets []Facet
 	// TokenMismatch says that a Recommend request inside a shown message names another userToken.
 	TokenMismatch bool
 
-	// Index, QueryID and Model are the message-level ones of a click, add-to-cart or purchase.
+	// Index and QueryID are the message-level ones of a click, add-to-cart or purchase, Model that of a
+	// click; Index is that of shown facets too. A purchase has no message_ id here, since its items cannot take it.
 	Index, QueryID, Model []byte
 	// Objects are the clicked objects.
 	Objects []Object
@@ -57,7 +111,7 @@ type Event struct {
 	// MalformedQueryIDs counts the queryIDs of the message that were treated as absent because
 	// they are neither 32 hexadecimal digits nor a message_ id.
 	MalformedQueryIDs int
-	// DroppedMessageIDs counts the message_ ids of purchase items that were treated as absent.
+	// DroppedMessageIDs counts the message_ ids of a purchase and its items that were treated as absent.
 	DroppedMessageIDs int
 }
 
@@ -75,7 +129,11 @@ type List struct {
 }
 
 // Facet is a facet value, unencoded.
-type Facet struct{ Name, Value []byte }
+type Facet struct {
+	Name, Value []byte
+	// Index is that of the Recommend request the facet answers, or that of the message; nil: none.
+	Index []byte
+}
 
 // Object is a clicked object.
 type Object struct {
@@ -93,6 +151,11 @@ type Item struct {
 	Price, Discount []byte
 	// Quantity is 1 to 2³¹−1; an absent one was set to 1.
 	Quantity int32
+}
+
+// reset makes e an empty event that keeps the capacity of its slices.
+func (e *Event) reset() {
+	*e = Event{Lists: e.Lists[:0], Facets: e.Facets[:0], Objects: e.Objects[:0], Items: e.Items[:0]}
 }
 
 // IsMessageID says whether a queryID is of the message_ form of conversational analytics
