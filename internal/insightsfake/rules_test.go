@@ -67,7 +67,9 @@ func typeCases() []ruleCase {
 				"Invalid type for field events."+attribute+": expected string, got "+got))
 		}
 	}
-	item := func(attribute, value string) string { return `[{"quantity":1,"price":1,"` + attribute + `":` + value + `}]` }
+	item := func(attribute, value string) string {
+		return `[{"quantity":1,"price":1,"` + attribute + `":` + value + `}]`
+	}
 	return append(all,
 		says(one(ruleDataType, "objectIDs holds a number", viewed, "objectIDs", `["1"]`, `[1]`), "events.objectIDs: expected string, got number"),
 		says(one(ruleDataType, "objectIDs holds null", viewed, "objectIDs", `["1"]`, `["1",null]`), "got null"),

@@ -39,11 +39,11 @@ type EventStats struct {
 	Distinct   int64 `json:"distinct"`   // different accepted events
 	Duplicates int64 `json:"duplicates"` // accepted events that were accepted before
 
-	ByType             map[string]int64 `json:"by_type"`        // view, click, conversion, addToCart, purchase
-	ByApplication      map[string]int64 `json:"by_application"` // at most 1,000 of them, the rest under "(other)"
-	WithoutTimestamp   int64            `json:"without_timestamp"`
-	WithQueryID        int64            `json:"with_query_id"` // of the event, or of any item
-	WithSearchPosition int64            `json:"with_positions"`
+	ByType           map[string]int64 `json:"by_type"`        // view, click, conversion, addToCart, purchase
+	ByApplication    map[string]int64 `json:"by_application"` // at most 1,000 of them, the rest under "(other)"
+	WithoutTimestamp int64            `json:"without_timestamp"`
+	WithQueryID      int64            `json:"with_query_id"` // of the event, or of any item
+	WithPositions    int64            `json:"with_positions"`
 }
 
 const (
@@ -132,7 +132,7 @@ func (c *counters) accepted(application string, bytes, events int, t *tally) {
 		}
 		e.WithoutTimestamp += t.withoutTimestamp
 		e.WithQueryID += t.withQuery
-		e.WithSearchPosition += t.positions
+		e.WithPositions += t.positions
 		if _, known := e.ByApplication[application]; !known && len(e.ByApplication) >= maxApplications {
 			application = otherApplications
 		}
