@@ -1,0 +1,188 @@
+package storefront
+
+// newestCount: only so many of a user's newest impressions count, at the time of the event.
+const newestCount = 200
+
+// moment is where something stands in a user's history: the event time, then the place in the log,
+// then the place in its message, where the first wins.
+type moment struct {
+	time  int64
+	place uint32 // of the message in its partition
+	part  uint16 // list or object
+}
+
+// before says whether m ranks lower, that is older, than n.
+func (m moment) before(n moment) bool {
+	if m.time != n.time {
+		return m.time < n.time
+	}
+	if m.place != n.place {
+		return m.place < n.place
+	}
+	return m.part > n.part
+}
+
+// impression is a shown list with a queryID.
+type impression struct {
+	moment
+	index, model name
+	offset       int64
+	queryID      string
+	objects      []name
+}
+
+// click is a clicked object that ended with a queryID.
+type click struct {
+	moment
+	object  name
+	index   name
+	queryID string
+}
+
+// history is what a user of an application left, each list in order of rank, the newest last.
+type history struct {
+	impressions []impression
+	clicks      []click
+	// version counts the changes, so that whoever waits knows when to look again.
+	version int
+}
+
+func (h *history) addImpression(v impression) {
+	h.impressions = append(h.impressions, v)
+	for i := len(h.impressions) - 1; i > 0 && v.before(h.impressions[i-1].moment); i-- {
+		h.impressions[i], h.impressions[i-1] = h.impressions[i-1], v
+	}
+	h.version++
+}
+
+func (h *history) addClick(c click) {
+	h.clicks = append(h.clicks, c)
+	for i := len(h.clicks) - 1; i > 0 && c.before(h.clicks[i-1].moment); i-- {
+		h.clicks[i], h.clicks[i-1] = h.clicks[i-1], c
+	}
+	h.version++
+}
+
+// forget drops what is older than the given time. It does so in bulk, to be cheap.
+func (h *history) forget(before int64) {
+	if n := countBefore(len(h.impressions), func(i int) bool { return h.impressions[i].time < before }); n >= 64 && 2*n >= len(h.impressions) {
+		h.impressions = append([]impression(nil), h.impressions[n:]...)
+	}
+	if n := countBefore(len(h.clicks), func(i int) bool { return h.clicks[i].time < before }); n >= 64 && 2*n >= len(h.clicks) {
+		h.clicks = append([]click(nil), h.clicks[n:]...)
+	}
+}
+
+func countBefore(n int, old func(i int) bool) int {
+	for i := range n {
+		if !old(i) {
+			return i
+		}
+	}
+	return n
+}
+
+// wanted is what an event names of the list it came from; nothing named binds nothing.
+type wanted struct {
+	object, index, model name
+	queryID              string
+}
+
+// position is where the impression lists the object, from 1 plus the offset; 0 if it does not.
+// The first occurrence counts.
+func (v *impression) position(object name) int {
+	for i, o := range v.objects {
+		if o == object {
+			return int(v.offset) + i + 1
+		}
+	}
+	return 0
+}
+
+func (v *impression) meets(w wanted) bool {
+	return (w.index == 0 || v.index == w.index) &&
+		(w.model == 0 || v.model == w.model) &&
+		(w.queryID == "" || v.queryID == w.queryID) &&
+		v.position(w.object) > 0
+}
+
+// newest is the newest impression with a time in [t − window, t] that meets what is wanted, among
+// the user's newest 200 at t.
+func (h *history) newest(w wanted, t, window int64) *impression {
+	counted := 0
+	for i := len(h.impressions) - 1; i >= 0 && counted < newestCount; i-- {
+		v := &h.impressions[i]
+		if v.time > t {
+			continue
+		}
+		if v.time < t-window {
+			break
+		}
+		counted++
+		if v.meets(w) {
+			return v
+		}
+	}
+	return nil
+}
+
+// earliestAfter is the earliest impression with a time in (t, t + skew] that meets what is wanted;
+// of equal times the higher place, then the first list.
+func (h *history) earliestAfter(w wanted, t, skew int64) *impression {
+	var best *impression
+	for i := len(h.impressions) - 1; i >= 0; i-- {
+		v := &h.impressions[i]
+		if v.time <= t {
+			break
+		}
+		if v.time > t+skew || !v.meets(w) {
+			continue
+		}
+		// Walking down in rank, an equal time means a lower rank: what was found first stays.
+		if best == nil || v.time < best.time {
+			best = v
+		}
+	}
+	return best
+}
+
+// newestClick is the newest remembered click on the object with a time in [t − window, t], of the
+// index where one is named.
+func (h *history) newestClick(object, index name, t, window int64) *click {
+	for i := len(h.clicks) - 1; i >= 0; i-- {
+		c := &h.clicks[i]
+		if c.time > t {
+			continue
+		}
+		if c.time < t-window {
+			break
+		}
+		if c.object == object && (index == 0 || c.index == index) {
+			return c
+		}
+	}
+	return nil
+}
+
+// name stands for a text in a names; 0 is the empty text.
+type name uint32
+
+// names gives numbers to texts, so that history is small.
+type names struct {
+	number map[string]name
+	text   []string
+}
+
+func newNames() *names {
+	return &names{number: map[string]name{"": 0}, text: []string{""}}
+}
+
+func (n *names) of(s string) name {
+	if id, known := n.number[s]; known {
+		return id
+	}
+	id := name(len(n.text))
+	n.number[s] = id
+	n.text = append(n.text, s)
+	return id
+}
