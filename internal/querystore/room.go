@@ -1,0 +1,159 @@
+package querystore
+
+import "encoding/binary"
+
+const (
+	// minRing is the least size of a ring, in bytes: the open block, a few large records.
+	minRing = 256 << 10
+	// firstRing is what a ring starts with; it doubles up to its share as records come.
+	firstRing = 64 << 10
+	// maxBlock is the size at which a block is closed, in bytes.
+	maxBlock = 32 << 10
+	// maxUnwritten is how much is written to a file at once, in bytes.
+	maxUnwritten = 512 << 10
+	// kept is room that records leave for the blocks that carry coverage while a disk is full.
+	kept = 4 << 10
+)
+
+// fit sizes the ring for the next record: it follows the section's share of the memory, and is at
+// least twice as large as what is to be put.
+func (l *impressionLog) fit(need int) error {
+	have, share := len(l.ring.buf), max(l.home.share.Load(), minRing)&^(unit-1)
+	want := have
+	if share != l.share {
+		l.share = share
+		want = min(have, int(share))
+	}
+	if l.tail-l.ring.oldest(l.tail)+uint64(need) > uint64(want) && want < int(share) {
+		want = min(max(2*want, firstRing), int(share))
+	}
+	if 2*need > want {
+		want = roundUp(2 * need)
+	}
+	if want == have {
+		return nil
+	}
+	if l.files != nil {
+		return l.resize(want)
+	}
+	for l.base < l.tail && l.tail-l.base > uint64(want) {
+		l.evictOne()
+	}
+	l.ring.resize(want, l.tail)
+	return nil
+}
+
+// resize gives the ring of a log with files another size. What was not written stays in it.
+func (l *impressionLog) resize(size int) error {
+	f := l.files
+	if l.tail-f.flushed.Load() > uint64(size/2) {
+		f.mu.Lock()
+		l.closeBlock()
+		f.mu.Unlock()
+		if err := l.flush(); err != nil {
+			if size < len(l.ring.buf) {
+				l.share = 0 // shrink later
+				return nil
+			}
+			return err
+		}
+	}
+	f.io.Lock()
+	f.mu.Lock()
+	if l.tail-f.flushed.Load() <= uint64(size) {
+		l.ring.resize(size, l.tail)
+	}
+	f.mu.Unlock()
+	f.io.Unlock()
+	return nil
+}
+
+// evict makes room in a log without files: the oldest records go.
+func (l *impressionLog) evict(size int) error {
+	if err := l.fit(size); err != nil {
+		return err
+	}
+	for l.tail-l.base+uint64(size) > uint64(len(l.ring.buf)) {
+		l.evictOne()
+	}
+	return nil
+}
+
+func (l *impressionLog) evictOne() {
+	a, _ := l.ring.cut(l.base, unit)
+	size := recordSize(binary.LittleEndian.Uint32(a))
+	if a[3] != byte(kindForget) && int64(binary.LittleEndian.Uint64(a[8:])) >= l.expired {
+		l.counts.Dropped++
+	}
+	l.counts.Records--
+	l.base += uint64(size)
+}
+
+// reserve makes room for a record of a log with files, and for the block and segment it may
+// start. On success mu is held and a block is open.
+func (l *impressionLog) reserve(size int) error {
+	if err := l.lockRoom(size, kept); err != nil {
+		return err
+	}
+	f := l.files
+	if f.open && l.tail-f.block+uint64(size) > maxBlock {
+		l.closeBlock()
+	}
+	if !f.open {
+		l.openBlock()
+	}
+	return nil
+}
+
+// touch sees to it that a block is open, which will carry the coverage and the sources. Without
+// room, the next record's block carries them.
+func (l *impressionLog) touch() {
+	if l.lockRoom(0, 0) != nil {
+		return
+	}
+	if !l.files.open {
+		l.openBlock()
+	}
+	l.files.mu.Unlock()
+}
+
+// lockRoom waits for no one but the disk. On success mu is held.
+func (l *impressionLog) lockRoom(size, kept int) error {
+	f := l.files
+	if err := f.failed.Load(); err != nil {
+		return err
+	}
+	need := size + l.overhead()
+	if err := l.fit(need + kept); err != nil {
+		return err
+	}
+	if f.closed.Load()-f.flushed.Load() >= uint64(min(len(l.ring.buf)/4, maxUnwritten)) && l.tail >= f.retryAt {
+		if l.flush() != nil {
+			f.retryAt = l.tail + maxBlock // it is reported when there is no room any more, or by Sync
+		}
+	}
+	if l.tail-l.base > maxAlive {
+		l.dropOldest(true)
+	}
+	for {
+		f.mu.Lock()
+		if l.tail+uint64(need+kept) <= f.flushed.Load()+uint64(len(l.ring.buf)) {
+			return nil
+		}
+		l.closeBlock()
+		f.mu.Unlock()
+		if err := l.flush(); err != nil {
+			return err
+		}
+	}
+}
+
+// overhead bounds what a record may bring along: headers and the names of the sources.
+func (l *impressionLog) overhead() int {
+	n := segmentHeader + blockHeader + 16*len(l.sources)
+	f := l.files
+	for _, topic := range l.sources[f.named(l):] {
+		n += roundUp(headerSize + len(topic))
+	}
+	return n
+}
