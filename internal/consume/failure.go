@@ -1,0 +1,144 @@
+package consume
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"go.uber.org/zap"
+)
+
+// Kind says what an error of the brokers means to the person who has to act.
+type Kind string
+
+// The kinds of errors.
+const (
+	KindNone        Kind = ""
+	KindAway        Kind = "broker-away"    // no connection, or it broke
+	KindAuth        Kind = "authentication" // SASL refused
+	KindDenied      Kind = "authorization"  // ACLs refuse topic or group
+	KindTLS         Kind = "tls"            // one side speaks TLS and the other does not, or a certificate is refused
+	KindCoordinator Kind = "coordinator"    // the group coordinator is loading, moving or not there yet: passes by itself
+	KindTopic       Kind = "topic"          // an input topic does not exist
+	KindCorrupt     Kind = "corrupt"        // a record batch cannot be read
+	KindOther       Kind = "other"
+)
+
+// classify says what kind of failure err is, and wraps it with what to do.
+func classify(err error, tlsOn bool) (Kind, error) {
+	var (
+		code      kafka.Error
+		netErr    net.Error
+		record    tls.RecordHeaderError
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		verify    *tls.CertificateVerificationError
+	)
+	switch {
+	case err == nil:
+		return KindNone, nil
+	case errors.As(err, &record):
+		return KindTLS, fmt.Errorf("%w: the broker does not speak TLS on this port: use its TLS port or set kafka.tls.enabled to false", err)
+	case errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid), errors.As(err, &verify):
+		return KindTLS, fmt.Errorf("%w: check kafka.tls.ca_file and kafka.tls.server_name", err)
+	case strings.Contains(err.Error(), "expecting TLS"):
+		return KindTLS, fmt.Errorf("%w: set kafka.tls.enabled or use the plaintext port", err)
+	case errors.As(err, &code):
+		return classifyCode(code, err)
+	case strings.Contains(err.Error(), "SASL"):
+		return KindAuth, fmt.Errorf("%w: check kafka.sasl", err)
+	case !tlsOn && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)):
+		return KindAway, fmt.Errorf("%w: the broker closed the connection; if this is its TLS port, set kafka.tls.enabled", err)
+	case errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.ErrClosedPipe):
+		return KindAway, err
+	}
+	return KindOther, err
+}
+
+func classifyCode(code kafka.Error, err error) (Kind, error) {
+	switch code {
+	case kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism, kafka.IllegalSASLState:
+		return KindAuth, fmt.Errorf("%w: check kafka.sasl", err)
+	case kafka.TopicAuthorizationFailed:
+		return KindDenied, fmt.Errorf("%w: the user needs Read and Describe on the topic", err)
+	case kafka.GroupAuthorizationFailed, kafka.ClusterAuthorizationFailed:
+		return KindDenied, fmt.Errorf("%w: the user needs Read on the group", err)
+	case kafka.GroupCoordinatorNotAvailable, kafka.GroupLoadInProgress, kafka.NotCoordinatorForGroup,
+		kafka.RebalanceInProgress, kafka.UnknownMemberId, kafka.IllegalGeneration, kafka.MemberIDRequired:
+		return KindCoordinator, err
+	case kafka.UnknownTopicOrPartition:
+		return KindTopic, err
+	case kafka.BrokerNotAvailable, kafka.LeaderNotAvailable, kafka.NotLeaderForPartition, kafka.RequestTimedOut, kafka.NetworkException:
+		return KindAway, err
+	}
+	return KindOther, err
+}
+
+// condition remembers what is wrong now, so that each change is logged once and not each try.
+type condition struct {
+	log   *zap.Logger
+	tlsOn bool
+
+	mu    sync.Mutex
+	wrong map[string]trouble // by what was being done
+}
+
+type trouble struct {
+	kind  Kind
+	err   error
+	since time.Time
+}
+
+func newCondition(log *zap.Logger, tlsOn bool) *condition {
+	return &condition{log: log, tlsOn: tlsOn, wrong: map[string]trouble{}}
+}
+
+// report notes that what failed with err, or went well if err is nil.
+func (c *condition) report(what string, err error) {
+	kind, err := classify(err, c.tlsOn)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before, was := c.wrong[what]
+	switch {
+	case err == nil && !was:
+	case err == nil:
+		delete(c.wrong, what)
+		c.log.Info("recovered", zap.String("what", what), zap.Duration("after", time.Since(before.since)))
+	case was && before.kind == kind:
+		before.err = err
+		c.wrong[what] = before
+	default:
+		since := time.Now()
+		if was {
+			since = before.since
+		}
+		c.wrong[what] = trouble{kind, err, since}
+		write := c.log.Warn
+		if kind == KindCoordinator {
+			write = c.log.Info // normal on a fresh cluster and while a broker restarts
+		}
+		write("failing, will try again", zap.String("what", what), zap.String("kind", string(kind)), zap.Error(err))
+	}
+}
+
+// oldest is what has been wrong for longest.
+func (c *condition) oldest() (what string, t trouble) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for w, x := range c.wrong {
+		if t.err == nil || x.since.Before(t.since) {
+			what, t = w, x
+		}
+	}
+	return what, t
+}

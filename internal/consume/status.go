@@ -1,0 +1,183 @@
+package consume
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// State says what a Consumer does now.
+type State string
+
+// The states of a Consumer.
+const (
+	StateStarting   State = "starting"
+	StateConnecting State = "connecting" // no broker answers
+	StateNoTopics   State = "no-topics"  // none of the input topics exists
+	StateJoining    State = "joining"
+	StateConsuming  State = "consuming"
+	StateDraining   State = "draining"
+	StateStopped    State = "stopped"
+)
+
+// Status is a snapshot for /statusz and readiness.
+type Status struct {
+	State State
+	Since time.Time
+	// Ready: the group assigned partitions to this member, or it is a spare one, and nothing keeps it
+	// from reading.
+	Ready bool
+
+	Generation int32
+	Member     string
+	ValidUntil time.Time
+	Partitions []PartitionStatus
+
+	BudgetUsed, BudgetTotal, BudgetPeak int64
+	// Paused are the reasons given to [Consumer.Pause].
+	Paused []string
+	// MissingTopics are input topics that do not exist.
+	MissingTopics []string
+
+	// What fails, as what kind, since when; empty when nothing does.
+	Failing     string
+	FailingKind Kind
+	Error       string
+	ErrorSince  time.Time
+}
+
+// PartitionStatus is the state of one assigned partition.
+type PartitionStatus struct {
+	Topic     string
+	Partition int32
+	Leader    int32 // broker id, -1: none
+	Start     int64 // where the generation started
+	Committed int64 // -1: nothing yet
+	Frontier  int64 // everything below is settled
+	Next      int64 // the next offset to fetch
+	End       int64 // the last known end
+	// Lag is End − Frontier: what is not settled.
+	Lag         int64
+	QueuedBytes int64 // fetched and not yet popped
+	HeldBytes   int64 // counted in the budget
+	Waiting     bool
+	AtEnd       bool
+	Error       string
+}
+
+// Status gives a snapshot.
+func (c *Consumer) Status() Status {
+	c.mu.Lock()
+	g := c.generation
+	s := Status{State: c.state, Since: c.stateSince, Paused: slices.Clone(c.pauses), MissingTopics: slices.Clone(c.missing), BudgetTotal: c.cfg.Budget}
+	c.mu.Unlock()
+	what, t := c.condition.oldest()
+	if t.err != nil {
+		s.Failing, s.FailingKind, s.Error, s.ErrorSince = what, t.kind, t.err.Error(), t.since
+	}
+	s.Ready = s.State == StateConsuming && t.err == nil
+	if g == nil {
+		return s
+	}
+	s.Generation, s.Member, s.ValidUntil = g.ID, g.Member, g.ValidUntil()
+	s.BudgetUsed, s.BudgetPeak = g.budget.Used(), g.budget.peak.Load()
+	for _, p := range g.partitions {
+		ps := PartitionStatus{
+			Topic: p.Topic, Partition: p.ID, Leader: p.leader.Load(), Start: p.start, Committed: p.committed.Load(),
+			Frontier: p.Frontier(), Next: p.position.Load(), End: p.End(), QueuedBytes: p.queued.Load(), HeldBytes: p.held.Load(),
+			Waiting: p.Waiting(), AtEnd: p.AtEnd(),
+		}
+		ps.Lag = max(0, ps.End-ps.Frontier)
+		if err := g.trouble(p); err != nil {
+			ps.Error = err.Error()
+		}
+		s.Partitions = append(s.Partitions, ps)
+	}
+	failing := func(p PartitionStatus) bool { return p.Error != "" }
+	if len(s.Partitions) > 0 && !slices.ContainsFunc(s.Partitions, func(p PartitionStatus) bool { return !failing(p) }) {
+		s.Ready = false
+	}
+	return s
+}
+
+func (g *Generation) trouble(p *Partition) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.troubles[p]
+}
+
+func (c *Consumer) setState(s State) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != s {
+		c.state, c.stateSince = s, time.Now()
+	}
+}
+
+// Pause stops fetching for a reason; Resume takes the reason back. Fetching goes on when no reason is
+// left. What was fetched stays queued.
+func (c *Consumer) Pause(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.pauses, why) {
+		c.pauses = append(c.pauses, why)
+		c.log.Info("fetching paused", zap.String("why", why))
+	}
+	c.paused.Store(true)
+}
+
+// Resume takes back what [Consumer.Pause] said for the same reason.
+func (c *Consumer) Resume(why string) {
+	c.mu.Lock()
+	g := c.generation
+	if i := slices.Index(c.pauses, why); i >= 0 {
+		c.pauses = slices.Delete(c.pauses, i, i+1)
+		c.log.Info("fetching resumed", zap.String("why", why))
+	}
+	c.paused.Store(len(c.pauses) > 0)
+	c.mu.Unlock()
+	if g != nil {
+		g.leaders.pokeAll()
+	}
+}
+
+// counters are the counts behind Stats.
+type counters struct {
+	fetches, fetchErrors, fetchedBytes, heldBytes    atomic.Int64
+	messages, chunks, controlBatches, abortedRecords atomic.Int64
+	lostMessages, resets, corruptBatches             atomic.Int64
+	commits, commitErrors, generations, budgetWaits  atomic.Int64
+}
+
+// Stats are counts since the start, for metrics.
+type Stats struct {
+	Fetches, FetchErrors int64
+	// FetchedBytes are record sets as they came; HeldBytes the buffers they became, decompressed.
+	FetchedBytes, HeldBytes int64
+	Messages, Chunks        int64
+	// ControlBatches and AbortedRecords were dropped, as read_committed wants.
+	ControlBatches, AbortedRecords int64
+	// LostMessages is the number of offsets that retention removed before they were read.
+	LostMessages int64
+	// Resets counts offsets that lay beyond the end of their partition.
+	Resets         int64
+	CorruptBatches int64
+	Commits        int64
+	CommitErrors   int64
+	Generations    int64
+	// BudgetWaits counts partitions left out of a fetch because the budget had no room.
+	BudgetWaits int64
+}
+
+// Stats gives the counts.
+func (c *Consumer) Stats() Stats {
+	n := &c.counters
+	return Stats{
+		Fetches: n.fetches.Load(), FetchErrors: n.fetchErrors.Load(), FetchedBytes: n.fetchedBytes.Load(), HeldBytes: n.heldBytes.Load(),
+		Messages: n.messages.Load(), Chunks: n.chunks.Load(), ControlBatches: n.controlBatches.Load(), AbortedRecords: n.abortedRecords.Load(),
+		LostMessages: n.lostMessages.Load(), Resets: n.resets.Load(), CorruptBatches: n.corruptBatches.Load(),
+		Commits: n.commits.Load(), CommitErrors: n.commitErrors.Load(), Generations: n.generations.Load(), BudgetWaits: n.budgetWaits.Load(),
+	}
+}
