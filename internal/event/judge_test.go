@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -103,11 +104,14 @@ func judgeObject(d *jsontext.Decoder, place string) (node, bool) {
 			return nil, false
 		}
 		name := token.String()
-		_, twice := o.get(name)
-		if twice && strings.Contains(" "+knownNames[place]+" ", " "+name+" ") {
-			return nil, false
+		inner := "inside an unknown field"
+		if slices.Contains(strings.Fields(knownNames[place]), name) {
+			if _, twice := o.get(name); twice {
+				return nil, false
+			}
+			inner = place + "." + name
 		}
-		v, ok := judgeValue(d, place+"."+name)
+		v, ok := judgeValue(d, inner)
 		if !ok {
 			return nil, false
 		}
