@@ -503,12 +503,12 @@ func TestCloseDoesNotWaitForLettersThatCannotBeWritten(t *testing.T) {
 func TestAfterAbandonNothingOfTheOldLettersIsDone(t *testing.T) {
 	r := newRig(t, Config{}, kfake.SeedTopics(1, deadTopic))
 	arrived, release := make(chan struct{}), make(chan struct{})
-	var once sync.Once
+	var slept atomic.Bool
 	r.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		once.Do(func() {
+		if !slept.Swap(true) {
 			close(arrived)
 			r.cluster.SleepControl(func() { <-release })
-		})
+		}
 		return nil, nil, false
 	})
 	for offset := range int64(3) {
@@ -533,9 +533,11 @@ func TestARequestThatTimesOutIsTriedAgain(t *testing.T) {
 	r := newRig(t, Config{Timeout: 200 * time.Millisecond}, kfake.SeedTopics(1, deadTopic))
 	release := make(chan struct{})
 	defer close(release)
-	var once sync.Once
+	var slept atomic.Bool
 	r.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		once.Do(func() { r.cluster.SleepControl(func() { <-release }) })
+		if !slept.Swap(true) {
+			r.cluster.SleepControl(func() { <-release })
+		}
 		return nil, nil, false
 	})
 	r.put(0, 1)
