@@ -124,14 +124,17 @@ var errDrainTimeout = errors.New("the time to drain is over")
 
 // Run delivers until Drain has finished, and then returns nil, or until ctx is done: then requests
 // on the wire are given up and it returns ctx's cause. It waits for all goroutines it started. To
-// stop in good order call Drain while ctx is still alive.
+// stop in good order call Drain while ctx is still alive. After a Drain it does nothing.
 func (d *Deliverer[R]) Run(ctx context.Context) error {
 	requests, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	d.mu.Lock()
-	if d.started {
-		d.mu.Unlock()
-		return errRunning
+	if d.started || d.draining {
+		defer d.mu.Unlock()
+		if d.started {
+			return errRunning
+		}
+		return nil
 	}
 	d.started, d.stop = true, stop
 	d.mu.Unlock()
@@ -151,10 +154,9 @@ func (d *Deliverer[R]) Drain(ctx context.Context) (left int) {
 	d.mu.Lock()
 	d.draining = true
 	started, stop := d.started, d.stop
-	d.started = true // no Run from here on
 	d.mu.Unlock()
 	poke(d.wake)
-	if started && stop != nil {
+	if started {
 		select {
 		case <-d.ended:
 		case <-ctx.Done():

@@ -8,11 +8,11 @@ import (
 
 // The beginnings of events by type (insights-api.md, section 3).
 var beginnings = [...]string{
-	0:         `{"eventType":"","eventName":`,
-	View:      `{"eventType":"view","eventName":`,
-	Click:     `{"eventType":"click","eventName":`,
-	AddToCart: `{"eventType":"conversion","eventSubtype":"addToCart","eventName":`,
-	Purchase:  `{"eventType":"conversion","eventSubtype":"purchase","eventName":`,
+	0:         `{"eventType":"","eventName":"`,
+	View:      `{"eventType":"view","eventName":"`,
+	Click:     `{"eventType":"click","eventName":"`,
+	AddToCart: `{"eventType":"conversion","eventSubtype":"addToCart","eventName":"`,
+	Purchase:  `{"eventType":"conversion","eventSubtype":"purchase","eventName":"`,
 }
 
 // AppendEvent appends e to dst as one JSON object and allocates nothing beyond dst's growth. Fields
@@ -25,32 +25,33 @@ func AppendEvent(dst []byte, e *Event) []byte {
 	} else {
 		dst = append(dst, beginnings[0]...)
 	}
-	dst = appendString(dst, e.EventName)
-	dst = appendField(dst, `,"index":`, e.Index)
-	dst = appendField(dst, `,"userToken":`, e.UserToken)
+	dst = appendText(dst, e.EventName)
+	dst = appendField(dst, `,"index":"`, e.Index)
+	dst = appendField(dst, `,"userToken":"`, e.UserToken)
 	if e.AuthenticatedUserToken != nil {
-		dst = appendField(dst, `,"authenticatedUserToken":`, e.AuthenticatedUserToken)
+		dst = appendField(dst, `,"authenticatedUserToken":"`, e.AuthenticatedUserToken)
 	}
 	dst = append(dst, `,"timestamp":`...)
 	dst = strconv.AppendInt(dst, e.Timestamp, 10)
 	if e.QueryID != nil {
-		dst = appendField(dst, `,"queryID":`, e.QueryID)
+		dst = appendField(dst, `,"queryID":"`, e.QueryID)
 	}
 	dst = appendStrings(dst, `,"objectIDs":`, e.ObjectIDs)
 	dst = appendPositions(dst, e.Positions)
 	dst = appendStrings(dst, `,"filters":`, e.Filters)
 	dst = appendData(dst, e.Data)
 	if e.Currency != nil {
-		dst = appendField(dst, `,"currency":`, e.Currency)
+		dst = appendField(dst, `,"currency":"`, e.Currency)
 	}
 	if e.Value != nil {
-		dst = appendField(dst, `,"value":`, e.Value)
+		dst = appendField(dst, `,"value":"`, e.Value)
 	}
 	return append(dst, '}')
 }
 
+// appendField writes a field whose value is a string; name ends with the string's opening quote.
 func appendField(dst []byte, name string, value []byte) []byte {
-	return appendString(append(dst, name...), value)
+	return appendText(append(dst, name...), value)
 }
 
 func appendStrings(dst []byte, name string, values [][]byte) []byte {
@@ -58,10 +59,13 @@ func appendStrings(dst []byte, name string, values [][]byte) []byte {
 		return dst
 	}
 	dst = append(dst, name...)
-	sep := byte('[')
-	for _, v := range values {
-		dst = appendString(append(dst, sep), v)
-		sep = ','
+	for i, v := range values {
+		if i == 0 {
+			dst = append(dst, '[', '"')
+		} else {
+			dst = append(dst, ',', '"')
+		}
+		dst = appendText(dst, v)
 	}
 	return append(dst, ']')
 }
@@ -96,17 +100,17 @@ func appendData(dst []byte, data []ObjectData) []byte {
 func appendItem(dst []byte, d *ObjectData) []byte {
 	start := len(dst)
 	if d.Price != nil {
-		dst = appendField(dst, `,"price":`, d.Price)
+		dst = appendField(dst, `,"price":"`, d.Price)
 	}
 	if d.Discount != nil {
-		dst = appendField(dst, `,"discount":`, d.Discount)
+		dst = appendField(dst, `,"discount":"`, d.Discount)
 	}
 	if d.Quantity != 0 {
 		dst = append(dst, `,"quantity":`...)
 		dst = strconv.AppendInt(dst, int64(d.Quantity), 10)
 	}
 	if d.QueryID != nil {
-		dst = appendField(dst, `,"queryID":`, d.QueryID)
+		dst = appendField(dst, `,"queryID":"`, d.QueryID)
 	}
 	if len(dst) == start {
 		return append(dst, '{', '}')
@@ -115,9 +119,8 @@ func appendItem(dst []byte, d *ObjectData) []byte {
 	return append(dst, '}')
 }
 
-// appendString writes s as a JSON string.
-func appendString(dst, s []byte) []byte {
-	dst = append(dst, '"')
+// appendText writes s as the inside of a JSON string, and the closing quote.
+func appendText(dst, s []byte) []byte {
 	if plain(s) {
 		dst = append(dst, s...)
 	} else {
@@ -131,22 +134,29 @@ const (
 	highs = 0x8080808080808080
 )
 
-// plain reports whether s is ASCII that JSON takes as it is. It looks at eight bytes at a time.
+// plain reports whether s is ASCII that JSON takes as it is. It looks at eight bytes at a time, at
+// some of the last eight twice.
 func plain(s []byte) bool {
-	for len(s) >= 8 {
-		w := binary.LittleEndian.Uint64(s)
-		quote, backslash := w^(lows*'"'), w^(lows*'\\')
-		if (w|(w-lows*0x20)|((quote-lows)&^quote)|((backslash-lows)&^backslash))&highs != 0 {
+	if len(s) < 8 {
+		for _, c := range s {
+			if c < 0x20 || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+				return false
+			}
+		}
+		return true
+	}
+	for i := 0; i < len(s)-8; i += 8 {
+		if special(binary.LittleEndian.Uint64(s[i:])) {
 			return false
 		}
-		s = s[8:]
 	}
-	for _, c := range s {
-		if c < 0x20 || c >= utf8.RuneSelf || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
+	return !special(binary.LittleEndian.Uint64(s[len(s)-8:]))
+}
+
+// special reports whether one of eight bytes is below 0x20, above 0x7F, a quote or a backslash.
+func special(w uint64) bool {
+	quote, backslash := w^(lows*'"'), w^(lows*'\\')
+	return (w|(w-lows*0x20)|((quote-lows)&^quote)|((backslash-lows)&^backslash))&highs != 0
 }
 
 const hex = "0123456789abcdef"

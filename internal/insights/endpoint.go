@@ -34,7 +34,7 @@ func endpointURL(endpoint, region string) (*url.URL, error) {
 		return nil, fmt.Errorf("insights.endpoint must not hold a user, a query or a fragment")
 	}
 	if !strings.HasSuffix(u.Path, eventsPath) {
-		u = u.JoinPath(eventsPath)
+		u.Path, u.RawPath = strings.TrimRight(u.Path, "/")+eventsPath, ""
 	}
 	return u, nil
 }
