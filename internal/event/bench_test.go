@@ -13,21 +13,21 @@ import (
 func benchShown(r *rand.Rand, least, spread int) []byte {
 	ids := make([]string, least+r.IntN(spread))
 	for i := range ids {
-		ids[i] = fmt.Sprintf(`"product-%07d"`, r.IntN(10_000_000))
+		ids[i] = fmt.Sprintf(`"product-%06d"`, r.IntN(1_000_000))
 	}
 	return fmt.Appendf(nil, `{"type":"recommendation.shown","userToken":"anonymous-%08x","timestamp":%d,"index":"products","queryID":"%016x%016x","model":"related-products","objectIDs":[%s]}`,
 		r.Uint32(), 1764000000000+r.Int64N(1e9), r.Uint64(), r.Uint64(), strings.Join(ids, ","))
 }
 
 func benchClicked(r *rand.Rand) []byte {
-	return fmt.Appendf(nil, `{"type":"recommendation.clicked","userToken":"anonymous-%08x","timestamp":%d,"objectID":"product-%07d"}`,
-		r.Uint32(), 1764000000000+r.Int64N(1e9), r.IntN(10_000_000))
+	return fmt.Appendf(nil, `{"type":"recommendation.clicked","userToken":"anonymous-%08x","timestamp":%d,"objectID":"product-%06d"}`,
+		r.Uint32(), 1764000000000+r.Int64N(1e9), r.IntN(1_000_000))
 }
 
 func benchBought(r *rand.Rand, typ string) []byte {
 	items := make([]string, 1+r.IntN(5))
 	for i := range items {
-		items[i] = fmt.Sprintf(`{"objectID":"product-%07d","price":"%d.%02d","quantity":%d}`, r.IntN(10_000_000), r.IntN(200), r.IntN(100), 1+r.IntN(3))
+		items[i] = fmt.Sprintf(`{"objectID":"product-%06d","price":"%d.%02d","quantity":%d}`, r.IntN(1_000_000), r.IntN(200), r.IntN(100), 1+r.IntN(3))
 	}
 	return fmt.Appendf(nil, `{"type":"recommendation.%s","userToken":"anonymous-%08x","timestamp":%d,"currency":"EUR","items":[%s]}`,
 		typ, r.Uint32(), 1764000000000+r.Int64N(1e9), strings.Join(items, ","))
@@ -36,7 +36,7 @@ func benchBought(r *rand.Rand, typ string) []byte {
 func benchRecommend(r *rand.Rand) []byte {
 	hits := make([]string, 20)
 	for i := range hits {
-		hits[i] = fmt.Sprintf(`{"name":"A product with a name of some length","price":%d,"categories":["one","two"],"objectID":"product-%07d","_score":%d.5}`, i, r.IntN(10_000_000), i)
+		hits[i] = fmt.Sprintf(`{"name":"A product with a name of some length","price":%d,"categories":["one","two"],"objectID":"product-%06d","_score":%d.5}`, i, r.IntN(1_000_000), i)
 	}
 	return fmt.Appendf(nil, `{"type":"recommendation.shown","userToken":"user-1","timestamp":1764000000000,"request":{"requests":[{"indexName":"products","model":"related-products","objectID":"a","threshold":0,"queryParameters":{"clickAnalytics":true,"userToken":"user-1"}}]},"response":{"results":[{"processingTimeMS":2,"queryID":"%016x%016x","hits":[%s]}]}}`,
 		r.Uint64(), r.Uint64(), strings.Join(hits, ","))
@@ -58,7 +58,7 @@ func BenchmarkDecode(b *testing.B) {
 		{"mix", make1000(func(i int) []byte {
 			switch {
 			case i%10 < 7:
-				return benchShown(r, 15, 26)
+				return benchShown(r, 10, 21)
 			case i%10 < 9:
 				return benchClicked(r)
 			}

@@ -22,6 +22,9 @@ var oddValues = []string{`null`, `true`, `0`, `-0`, `1`, `-1`, `1.0`, `1e2`, `1e
 	strings.Repeat("[", 31) + strings.Repeat("]", 31), strings.Repeat(`{"a":`, 20) + "1" + strings.Repeat("}", 20), `tru`, `nan`, `"`,
 	`"recommendation.shown"`, `"recommendation.clicked"`, `"recommendation.addedToCart"`, `"recommendation.purchased"`, `"trending-facets"`}
 
+// bounds are lengths at which arrays begin to be refused.
+var bounds = []int{10, 11, 20, 21, 50, 51, 100, 101}
+
 // mutator changes trees of messages and writes them in unusual but equal ways.
 type mutator struct {
 	*rand.Rand
@@ -56,6 +59,8 @@ func (m *mutator) change(n node, rate int) node {
 			case 0:
 			case 1:
 				list = append(list, v, m.change(v, rate))
+			case 2:
+				list = append(list, slices.Repeat(array{v}, bounds[m.IntN(len(bounds))])...)
 			default:
 				list = append(list, m.change(v, rate))
 			}
@@ -69,7 +74,9 @@ func (m *mutator) change(n node, rate int) node {
 			case 0:
 				continue
 			case 1:
-				o.names, o.values = append(o.names, name), append(o.values, v)
+				if m.IntN(3) == 0 {
+					o.names, o.values = append(o.names, name), append(o.values, v)
+				}
 			case 2:
 				name = m.names[m.IntN(len(m.names))]
 			case 3:

@@ -36,7 +36,7 @@ func (d *Decoder) decimal(i int, notDecimal rule) (v []byte, next int) {
 	b := d.b
 	if i < len(b) && b[i] == '"' {
 		v, next = d.text(i, notDecimal)
-		if next >= 0 && decimalLen(v) != len(v) {
+		if next >= 0 && (len(v) == 0 || decimalLen(v) != len(v)) {
 			return nil, d.fail(notDecimal, i)
 		}
 		return v, next
