@@ -68,6 +68,11 @@ func (t *Task[M]) conclude(build func()) {
 		t.out.Absorbed(f.m, Dropped)
 		return
 	}
+	if i := t.rules.apps[f.app].facetWithoutIndex(&f.ev); i >= 0 {
+		t.refuse(f.refuse(event.NoIndex, event.StageJoin, indexed("facets", i), "index.known",
+			"the message names no index, and the application has no default_index"))
+		return
+	}
 	if i := t.lacking(); i >= 0 {
 		field := "objects"
 		if f.ev.Type != event.Clicked {
@@ -86,6 +91,11 @@ func (t *Task[M]) conclude(build func()) {
 	build()
 	t.count()
 	t.out.Encoded(f.m, t.build.n, f.claimed)
+}
+
+// facetWithoutIndex is the first facet that nothing gives an index, -1 if there is none.
+func (a *app) facetWithoutIndex(ev *event.Event) int {
+	return slices.IndexFunc(ev.Facets, func(f event.Facet) bool { return f.Index == nil && a.defaultIndex == nil })
 }
 
 // count adds what the message says of attribution.
@@ -191,7 +201,7 @@ func (t *Task[M]) filters(kind insights.EventType, a *app) {
 				}
 				t.build.taken[k] = true
 				n := len(t.build.filters)
-				t.build.filters = insights.AppendFilter(t.build.filters, facets[k].Name, facets[k].Value)
+				t.build.filters = insights.EncodedFilter(t.build.filters, facets[k].Name, facets[k].Value)
 				e.Filters = append(e.Filters, t.build.filters[n:len(t.build.filters):len(t.build.filters)])
 				t.build.carry(k)
 			}

@@ -21,3 +21,24 @@ type Counters struct {
 	// Waited counts messages that waited for the log to say more.
 	Waited int64
 }
+
+// Add adds other counts.
+func (c *Counters) Add(o Counters) {
+	for i, p := range c.fields() {
+		*p += *o.fields()[i]
+	}
+}
+
+// Since is what was counted since an earlier state.
+func (c *Counters) Since(earlier *Counters) Counters {
+	d := *c
+	for i, p := range d.fields() {
+		*p -= *earlier.fields()[i]
+	}
+	return d
+}
+
+func (c *Counters) fields() []*int64 {
+	return []*int64{&c.Impressions, &c.Own, &c.Clicked, &c.Shown, &c.Skewed, &c.Plain, &c.MalformedQueryIDs, &c.MessageIDs,
+		&c.Unpositioned, &c.NoCurrency, &c.ValueDiffers, &c.ValueTooLong, &c.NotKeyed, &c.ViewsOnly, &c.TokenMismatches, &c.Waited}
+}

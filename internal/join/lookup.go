@@ -83,11 +83,11 @@ func (l *lookup) run(s querystore.Section, user []byte) error {
 	}
 	if len(l.seen) > newestImpressions {
 		l.prune()
-		for i := range l.wants {
-			a := &l.wants[i].shownBy
-			if a.ok && l.newer(l.cut, rank{a.time, a.place, a.ordinal}) {
-				a.ok = false // not among the newest of the user at that time
-			}
+	}
+	for i := range l.wants {
+		a := &l.wants[i].shownBy
+		if a.ok && l.newer(l.cut, rank{a.time, a.place, a.ordinal}) {
+			a.ok = false // not among the newest of the user at that time
 		}
 	}
 	return nil

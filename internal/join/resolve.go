@@ -61,9 +61,11 @@ func (t *Task[M]) decide() error {
 		if err := t.remember(); err != nil {
 			return err
 		}
+		t.stir()
 		t.conclude(t.click)
 	}
-	return t.decided()
+	t.decided()
+	return nil
 }
 
 // class sums up what the walk found.

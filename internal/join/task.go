@@ -2,6 +2,7 @@ package join
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"eventworker/internal/batch"
@@ -169,6 +170,9 @@ func (t *Task[M]) Handle(i int, m M, msg Message) error {
 		if err := t.impressions(); err != nil {
 			return err
 		}
+		if f.ev.Type == event.Shown {
+			t.stir() // even if an earlier life stored it: it can be seen from here on
+		}
 	}
 	if refusal == nil || refusal.Reason > event.Future || refusal.Reason == event.UnknownApplication {
 		src.progress = max(src.progress, f.at)
@@ -180,6 +184,9 @@ func (t *Task[M]) Handle(i int, m M, msg Message) error {
 	if refusal != nil {
 		t.refuse(refusal)
 	} else if err := t.first(); err != nil {
+		return err
+	}
+	if err := t.settleStirred(); err != nil {
 		return err
 	}
 	return t.copies()
@@ -363,21 +370,11 @@ func or(a, b []byte) []byte {
 
 // lacksIndex says whether a part of a shown message has no index.
 func (a *app) lacksIndex(ev *event.Event) bool {
-	if a.defaultIndex != nil {
-		return false
-	}
-	for i := range ev.Lists {
-		if ev.Lists[i].Index == nil {
-			return true
-		}
-	}
-	for i := range ev.Facets {
-		if ev.Facets[i].Index == nil {
-			return true
-		}
-	}
-	return false
+	return a.facetWithoutIndex(ev) >= 0 ||
+		a.defaultIndex == nil && slices.ContainsFunc(ev.Lists, func(l event.List) bool { return l.Index == nil })
 }
+
+func indexed(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
 
 // EndChunk notes in the section what its effects cover and lets expired records go. The caller
 // calls it after each chunk.

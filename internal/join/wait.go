@@ -4,21 +4,21 @@ import (
 	"container/heap"
 	"math"
 	"slices"
+	"strings"
 )
 
-// held is a message that waits.
+// held is a message that waits: a click, add-to-cart or purchase whose answers are not final.
 type held[M any] struct {
 	mark
 	m        M
 	src      *source
 	at       int64
-	due      int64 // event time that the log must reach
 	deadline int64 // clock time, milliseconds: at the log's end a miss waits no longer
-	miss     bool
+	found    class
 	item     bool
 	claimed  bool
-	parked   bool // due, but earlier clicks of the user still wait
-	user     string
+	version  int // of its place in a queue: an entry with another is stale
+	user     *userWaits[M]
 }
 
 // mark is what a source must know of a waiting message.
@@ -38,29 +38,38 @@ type waiting[M any] struct {
 	// decided ones leave when they come to the front.
 	byRead []*held[M]
 	users  map[string]*userWaits[M]
+	// stirred are the users whose records changed while messages of theirs wait.
+	stirred []*userWaits[M]
 }
 
-// userWaits are the waiting messages of one user that concern each other.
+// userWaits are the waiting messages of one user, the oldest first.
 type userWaits[M any] struct {
-	clicks []*held[M]
-	parked []*held[M]
+	key     string
+	list    []*held[M]
+	stirred bool
 }
 
-type queue[M any] []*held[M]
+type queued[M any] struct {
+	due     int64
+	h       *held[M]
+	version int
+}
+
+type queue[M any] []queued[M]
 
 func (q queue[M]) Len() int { return len(q) }
 func (q queue[M]) Less(i, j int) bool {
 	if q[i].due != q[j].due {
 		return q[i].due < q[j].due
 	}
-	return earlier(q[i], q[j]) < 0
+	return earlier(q[i].h, q[j].h) < 0
 }
 func (q queue[M]) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue[M]) Push(x any)   { *q = append(*q, x.(*held[M])) }
+func (q *queue[M]) Push(x any)   { *q = append(*q, x.(queued[M])) }
 func (q *queue[M]) Pop() any {
 	old := *q
 	x := old[len(old)-1]
-	old[len(old)-1] = nil
+	old[len(old)-1] = queued[M]{}
 	*q = old[:len(old)-1]
 	return x
 }
@@ -69,35 +78,18 @@ func (q *queue[M]) Pop() any {
 func earlier[M any](a, b *held[M]) int {
 	switch {
 	case a.at != b.at:
-		return cmp64(a.at, b.at)
+		return compare(a.at, b.at)
 	case a.src != b.src:
-		if a.src.Topic < b.src.Topic {
-			return -1
-		}
-		return 1
+		return strings.Compare(a.src.Topic, b.src.Topic)
 	}
-	return cmp64(a.offset, b.offset)
+	return compare(a.offset, b.offset)
 }
 
-func cmp64(a, b int64) int {
-	switch {
-	case a < b:
+func compare(a, b int64) int {
+	if a < b {
 		return -1
-	case a > b:
-		return 1
 	}
-	return 0
-}
-
-func (h *held[M]) queue() int {
-	n := 0
-	if h.item {
-		n = 2
-	}
-	if h.miss {
-		n++
-	}
-	return n
+	return 1
 }
 
 // class says what a look-up of a message found.
@@ -109,8 +101,8 @@ const (
 	miss                  // at least one has none, or only a skewed one
 )
 
-// final says whether nothing still unread can change what a look-up found
-// (docs/contract.md, section 2).
+// final says whether nothing still unread can change what a look-up found, as far as the partitions
+// go (docs/contract.md, section 2). With expired, the message has waited as long as it may.
 func (t *Task[M]) final(found class, at int64, item, expired bool) bool {
 	if found == complete {
 		return true
@@ -127,46 +119,63 @@ func (t *Task[M]) final(found class, at int64, item, expired bool) bool {
 }
 
 // blocked says whether a click of the user at or before the given time still waits.
-func (t *Task[M]) blocked(user string, at int64) bool {
-	if len(t.waiting.users) == 0 || !t.rules.useClicks {
-		return false
-	}
-	u := t.waiting.users[user]
-	return u != nil && slices.ContainsFunc(u.clicks, func(c *held[M]) bool { return c.at <= at })
+func (u *userWaits[M]) blocked(at int64) bool {
+	return u != nil && slices.ContainsFunc(u.list, func(h *held[M]) bool { return !h.item && h.at <= at })
 }
 
-// postpone lets the message of the frame wait unless what was found is final.
+// postpone lets the frame's message wait unless what was found is final.
 func (t *Task[M]) postpone(found class, item, asksClicks bool) bool {
 	f := t.f
 	final := t.final(found, f.at, item, f.expired)
-	blocked := item && asksClicks && len(t.waiting.users) > 0 && t.blocked(string(f.user), f.at)
-	if final && !blocked {
+	if item && asksClicks && len(t.waiting.users) > 0 {
+		final = final && !t.waiting.users[string(f.user)].blocked(f.at)
+	}
+	if final {
 		return false
 	}
 	h := f.waited
 	if h == nil {
-		h = &held[M]{mark: mark{offset: f.msg.Offset}, m: f.m, src: f.src, at: f.at, item: item, user: string(f.user),
-			deadline: t.now + t.rules.wait, claimed: f.claimed}
-		t.keep()
-		t.waiting.byRead = append(t.waiting.byRead, h)
-		t.waiting.n++
-		t.Counters.Waited++
-		if !item {
-			f.src.waiting = append(f.src.waiting, &h.mark)
-			u := t.waiting.of(h.user)
-			u.clicks = append(u.clicks, h)
-		}
-	}
-	h.miss, h.due = found == miss, f.at
-	if h.miss {
-		h.due += t.rules.lateness
-	}
-	if final {
-		t.park(h)
+		h = t.hold(item)
+	} else if h.found == found {
 		return true
 	}
-	heap.Push(&t.waiting.queues[h.queue()], h)
+	h.found = found
+	h.version++
+	t.enqueue(h)
 	return true
+}
+
+// hold makes the frame's message a waiting one.
+func (t *Task[M]) hold(item bool) *held[M] {
+	f, w := t.f, &t.waiting
+	u := w.users[string(f.user)]
+	if u == nil {
+		u = &userWaits[M]{key: string(f.user)}
+		w.users[u.key] = u
+	}
+	h := &held[M]{mark: mark{offset: f.msg.Offset}, m: f.m, src: f.src, at: f.at, item: item, claimed: f.claimed, user: u,
+		deadline: t.now + t.rules.wait}
+	t.keep()
+	i, _ := slices.BinarySearchFunc(u.list, h, earlier)
+	u.list = slices.Insert(u.list, i, h)
+	w.byRead = append(w.byRead, h)
+	w.n++
+	t.Counters.Waited++
+	if !item {
+		f.src.waiting = append(f.src.waiting, &h.mark)
+	}
+	return h
+}
+
+func (t *Task[M]) enqueue(h *held[M]) {
+	q, due := 0, h.at
+	if h.item {
+		q = 2
+	}
+	if h.found == miss {
+		q, due = q+1, due+t.rules.lateness
+	}
+	heap.Push(&t.waiting.queues[q], queued[M]{due, h, h.version})
 }
 
 // keep asks the caller to keep the frame's message beyond its chunk, once.
@@ -177,19 +186,18 @@ func (t *Task[M]) keep() {
 	}
 }
 
-func (w *waiting[M]) of(user string) *userWaits[M] {
-	u := w.users[user]
-	if u == nil {
-		u = &userWaits[M]{}
-		w.users[user] = u
+// stir notes that the frame's user has a new impression or click, which may answer what waits.
+func (t *Task[M]) stir() {
+	if len(t.waiting.users) > 0 {
+		t.stirUser(t.waiting.users[string(t.f.user)])
 	}
-	return u
 }
 
-func (t *Task[M]) park(h *held[M]) {
-	h.parked = true
-	u := t.waiting.of(h.user)
-	u.parked = append(u.parked, h)
+func (t *Task[M]) stirUser(u *userWaits[M]) {
+	if u != nil && !u.stirred {
+		u.stirred = true
+		t.waiting.stirred = append(t.waiting.stirred, u)
+	}
 }
 
 // AtEnd tells that source i was read to its end, or is not any more.
@@ -199,29 +207,39 @@ func (t *Task[M]) AtEnd(i int, atEnd bool) error {
 		return nil
 	}
 	s.atEnd = atEnd
-	return t.release()
+	if err := t.release(); err != nil {
+		return err
+	}
+	return t.copies()
 }
 
-// release decides the messages that became final through what was read, clicks first: items take
-// what they leave.
+// release decides the messages that became final through what was read: those of users whose
+// records changed, and those whose time has come.
 func (t *Task[M]) release() error {
+	if t.waiting.n == 0 {
+		return nil
+	}
+	if err := t.settleStirred(); err != nil {
+		return err
+	}
 	for q := range t.waiting.queues {
 		queue := &t.waiting.queues[q]
 		for len(*queue) > 0 {
-			h := (*queue)[0]
-			if !h.decided && !t.final(h.class(), h.at, h.item, false) {
+			top := (*queue)[0]
+			stale := top.h.decided || top.version != top.h.version
+			if !stale && !t.final(top.h.found, top.h.at, top.h.item, false) {
 				break
 			}
 			heap.Pop(queue)
-			if h.decided {
+			if stale {
 				continue
 			}
-			if h.item && t.blocked(h.user, h.at) {
-				t.park(h)
-				continue
+			// From here on only a change of the user's records can hold it up.
+			if err := t.revisit(top.h, false); err != nil {
+				heap.Push(queue, top)
+				return err
 			}
-			if err := t.revisit(h, false); err != nil {
-				heap.Push(queue, h)
+			if err := t.settleStirred(); err != nil {
 				return err
 			}
 		}
@@ -229,28 +247,49 @@ func (t *Task[M]) release() error {
 	return nil
 }
 
-func (h *held[M]) class() class {
-	if h.miss {
-		return miss
+// settleStirred looks again at the waiting messages of users whose records changed, the oldest
+// first, until none can be decided any more.
+func (t *Task[M]) settleStirred() error {
+	w := &t.waiting
+	for len(w.stirred) > 0 {
+		u := w.stirred[0]
+		for i := 0; i < len(u.list); {
+			h := u.list[i]
+			if err := t.revisit(h, h.deadline <= t.now); err != nil {
+				return err
+			}
+			if i++; h.decided {
+				i = 0
+			}
+		}
+		u.stirred = false
+		w.stirred = w.stirred[1:]
 	}
-	return match
+	return nil
 }
 
 // Tick decides the misses that have waited as long as they may at the log's end.
 func (t *Task[M]) Tick(now int64) error {
 	t.now = now
 	w := &t.waiting
-	var err error
-	w.byRead = slices.DeleteFunc(w.byRead, func(h *held[M]) bool {
-		if err == nil && !h.decided && h.deadline <= now && h.miss && !h.parked &&
-			t.final(miss, h.at, h.item, true) && !(h.item && t.blocked(h.user, h.at)) {
-			err = t.revisit(h, true)
-		}
-		return h.decided
-	})
-	if err != nil {
-		return err
+	if !slices.ContainsFunc(t.sources.list, func(s *source) bool { return s.atEnd }) {
+		return nil
 	}
+	for _, h := range w.byRead {
+		if h.deadline > now {
+			break
+		}
+		if h.decided || h.found != miss || !t.final(miss, h.at, h.item, true) {
+			continue
+		}
+		if err := t.revisit(h, true); err != nil {
+			return err
+		}
+		if err := t.settleStirred(); err != nil {
+			return err
+		}
+	}
+	w.byRead = slices.DeleteFunc(w.byRead, func(h *held[M]) bool { return h.decided })
 	return t.copies()
 }
 
@@ -281,42 +320,29 @@ func (t *Task[M]) over(f *frame[M], then func() error) error {
 	defer func() { t.f = live }()
 	f.msg = t.out.Kept(f.m)
 	if refusal := f.decoder.Decode(f.msg.Value, &f.ev); refusal != nil {
-		t.refuse(refusal) // it decoded when it was read, with the same rules: this does not happen
+		t.refuse(refusal) // it decoded when it was read, by the same rules: this does not happen
+		t.decided()
 		return nil
 	}
 	_ = t.place() // what became too old while it waited is the deliverer's to judge
 	return then()
 }
 
-// decided notes that the frame's message does not wait any more, and looks again at what waited for it.
-func (t *Task[M]) decided() error {
+// decided notes that the frame's message does not wait any more. What a click leaves, or that it
+// waits no longer, may decide other messages of the user.
+func (t *Task[M]) decided() {
 	h := t.f.waited
 	if h == nil {
-		return nil
+		return
 	}
 	h.decided = true
 	t.waiting.n--
-	if h.item {
-		return nil
+	u := h.user
+	u.list = slices.DeleteFunc(u.list, func(o *held[M]) bool { return o == h })
+	switch {
+	case len(u.list) == 0:
+		delete(t.waiting.users, u.key)
+	case !h.item:
+		t.stirUser(u)
 	}
-	u := t.waiting.users[h.user]
-	u.clicks = slices.DeleteFunc(u.clicks, func(c *held[M]) bool { return c == h })
-	parked := u.parked
-	u.parked = nil
-	slices.SortFunc(parked, earlier)
-	for i, p := range parked {
-		if t.blocked(p.user, p.at) {
-			u.parked = append(u.parked, p)
-			continue
-		}
-		p.parked = false
-		if err := t.revisit(p, p.deadline <= t.now); err != nil {
-			u.parked = append(u.parked, parked[i:]...)
-			return err
-		}
-	}
-	if len(u.clicks) == 0 && len(u.parked) == 0 {
-		delete(t.waiting.users, h.user)
-	}
-	return nil
 }
