@@ -173,6 +173,7 @@ func (c *scanner) header(s *segment, file file) (damage, err error) {
 		return nil, err
 	}
 	damage = checkSegmentHeader(head, s.path, c.log.task, s.base)
+	c.from += len(head)
 	if v := (*VersionError)(nil); errors.As(damage, &v) {
 		return nil, v
 	}
