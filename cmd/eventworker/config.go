@@ -1,0 +1,126 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"eventworker/internal/config"
+)
+
+func newConfigCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Checks and prints the configuration",
+		Example: `  eventworker config check --config eventworker.yaml
+  eventworker config print --config eventworker.yaml --origin`,
+	}
+	cmd.AddCommand(newConfigCheckCommand(a), newConfigPrintCommand(a))
+	return cmd
+}
+
+func newConfigCheckCommand(a *app) *cobra.Command {
+	var output string
+	var forRun bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Names every mistake in the configuration",
+		Long: `Reads the configuration as a worker would and names every mistake in it at once,
+one a line: file(line,column) key: what is wrong. Exits with 2 if there is one.
+
+Credentials and files that only a running worker needs are checked too, unless
+--for-run=false: a build has them rarely.`,
+		Example: `  eventworker config check --config eventworker.yaml
+  eventworker config check --config eventworker.yaml --for-run=false
+  eventworker config check --set batch.max_events=500 --output json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf(cmd, "output", output, "text", "json"); err != nil {
+				return err
+			}
+			_, err := a.loadConfig(forRun)
+			return a.writeCheck(err, output)
+		},
+	}
+	a.configFlags(cmd)
+	cmd.Flags().BoolVar(&forRun, "for-run", true, "check what only a running worker needs")
+	outputFlag(cmd, &output, "text", "json")
+	return cmd
+}
+
+// checked is the JSON of config check.
+type checked struct {
+	Schema   string           `json:"schema"`
+	OK       bool             `json:"ok"`
+	Problems []checkedProblem `json:"problems"`
+}
+
+type checkedProblem struct {
+	Source  string `json:"source"`
+	Path    string `json:"path"`
+	Message string `json:"message"`
+}
+
+// writeCheck writes the mistakes: they are the data here, so they go to standard output.
+func (a *app) writeCheck(err error, output string) error {
+	var wrong *config.Error
+	if err != nil && !errors.As(err, &wrong) {
+		return err
+	}
+	var problems []config.Problem
+	if wrong != nil {
+		problems = wrong.Problems
+	}
+	if output == "json" {
+		doc := checked{Schema: "eventworker.config-check/v1", OK: wrong == nil, Problems: []checkedProblem{}}
+		for _, p := range problems {
+			doc.Problems = append(doc.Problems, checkedProblem(p))
+		}
+		enc := json.NewEncoder(a.out)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(doc); err != nil {
+			return err
+		}
+	} else {
+		for _, p := range problems {
+			if _, err := fmt.Fprintln(a.out, p); err != nil {
+				return err
+			}
+		}
+	}
+	if wrong == nil {
+		fmt.Fprintln(a.err, "the configuration is valid")
+		return nil
+	}
+	return withCode(exitUsage, "", fmt.Errorf("%s in the configuration", plural(len(problems), "mistake")))
+}
+
+func newConfigPrintCommand(a *app) *cobra.Command {
+	var output string
+	var origin bool
+	cmd := &cobra.Command{
+		Use:   "print",
+		Short: "Prints the configuration in force, secrets as ***",
+		Long: `Prints every setting with the value in force, as a file for --config. Secrets
+are printed as ***. With --origin each value says where it came from: default,
+file(line,column), env NAME or --set.`,
+		Example: `  eventworker config print --config eventworker.yaml --origin
+  eventworker config print --output json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf(cmd, "output", output, "yaml", "json"); err != nil {
+				return err
+			}
+			loaded, err := a.loadConfig(false)
+			if err != nil {
+				return err
+			}
+			return loaded.Print(a.out, output, origin)
+		},
+	}
+	a.configFlags(cmd)
+	cmd.Flags().BoolVar(&origin, "origin", false, "say of each value where it came from")
+	outputFlag(cmd, &output, "yaml", "json")
+	return cmd
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"eventworker/internal/telemetry"
+	"eventworker/internal/worker"
+)
+
+func newRunCommand(a *app) *cobra.Command {
+	var untilCaughtUp bool
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Runs the worker",
+		Long: `Runs the worker until it is stopped: the first interrupt or SIGTERM drains and
+commits, a second one ends it at once. While brokers or the API are away it
+waits and says so once; /readyz of the admin server tells why.`,
+		Example: `  eventworker run --config eventworker.yaml
+  EVENTWORKER_INSIGHTS__APPLICATIONS__DEFAULT__API_KEY=… eventworker run -c eventworker.yaml
+  eventworker run -c eventworker.yaml --until-caught-up`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.runWorker(cmd.Context(), untilCaughtUp)
+		},
+	}
+	a.configFlags(cmd)
+	cmd.Flags().BoolVar(&untilCaughtUp, "until-caught-up", false, "end when what the topics held at the start is settled")
+	return cmd
+}
+
+func (a *app) runWorker(ctx context.Context, untilCaughtUp bool) error {
+	loaded, err := a.loadConfig(true)
+	if err != nil {
+		return err
+	}
+	cfg := loaded.Config
+	metrics := telemetry.NewMetrics()
+	log, err := telemetry.NewLogger(telemetry.LogOptions{Level: cfg.Log.Level, Format: cfg.Log.Format, Out: a.err, Suppressed: metrics.LogSuppressed.Inc})
+	if err != nil {
+		return err
+	}
+	build := buildOf()
+	metrics.SetBuild(build.Version, build.Commit, build.Go)
+	tuneMemory(log)
+	w, err := worker.New(cfg, worker.Options{Log: log, Metrics: metrics, Version: build.Version, UntilCaughtUp: untilCaughtUp})
+	if err != nil {
+		return err
+	}
+	log.Info("starting", zap.String("version", build.Version), zap.Strings("brokers", cfg.Kafka.Brokers), zap.Strings("topics", cfg.Kafka.Topics),
+		zap.String("group", cfg.Kafka.Group), zap.String("store", cfg.Store.Kind), zap.Int("gomaxprocs", runtime.GOMAXPROCS(0)))
+	err = w.Run(ctx)
+	s := w.Ledger().Snapshot()
+	log.Info("stopped", zap.Int64("received", s.Received), zap.Int64("delivered", s.Delivered), zap.Int64("dead_lettered", s.TotalDeadLettered()),
+		zap.Int64("absorbed", s.TotalAbsorbed()), zap.Int64("released", s.Released), zap.Int64("in_flight", s.InFlight))
+	return err
+}
+
+// tuneMemory trades a little work of the collector, of which there is almost none, for memory, and
+// makes a container's limit known to it. GOGC and GOMEMLIMIT win over both.
+func tuneMemory(log *zap.Logger) {
+	if debug.SetGCPercent(-1) == 100 {
+		debug.SetGCPercent(50)
+	}
+	if _, err := memlimit.SetGoMemLimitWithOpts(memlimit.WithRatio(0.9)); err != nil {
+		log.Debug("no memory limit of a container is known", zap.Error(err))
+	}
+}
