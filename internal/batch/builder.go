@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -50,9 +51,12 @@ type Builder[R any] struct {
 	unordered bool      // an entry of cur is older than one before it
 	newest    int64     // the latest time in cur
 	keys      []uint64
-	timer     *time.Timer // made at the first open batch
-	due       time.Time   // when cur has lingered long enough
-	closed    bool
+	// lastBytes and lastEvents are the size of the last batch: the next will be about as large, and
+	// does not have to grow its memory in steps.
+	lastBytes, lastEvents int
+	timer                 *time.Timer // made at the first open batch
+	due                   time.Time   // when cur has lingered long enough
+	closed                bool
 }
 
 // NewBuilder returns a Builder that hands each sealed batch to emit, one after the other, in the
@@ -121,6 +125,8 @@ func (b *Builder[R]) add(data []byte, e *Entry[R]) {
 // open starts a batch and its linger.
 func (b *Builder[R]) open() {
 	b.cur, b.unordered = b.pool.get(), false
+	b.cur.buf = slices.Grow(b.cur.buf, b.lastBytes)
+	b.cur.Entries = slices.Grow(b.cur.Entries, b.lastEvents)
 	if b.limits.Linger <= 0 {
 		return
 	}
@@ -151,6 +157,7 @@ func (b *Builder[R]) seal(t Trigger) {
 	}
 	sealed := b.cur
 	b.cur = nil
+	b.lastBytes, b.lastEvents = len(sealed.buf), len(sealed.Entries)
 	if b.unordered {
 		scratch := b.pool.get()
 		b.keys = sealed.arrange(scratch, b.keys)

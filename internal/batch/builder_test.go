@@ -123,6 +123,7 @@ func TestLingerCountsFromTheFirstEventOfABatch(t *testing.T) {
 		add(1500*time.Millisecond, 1) // a new batch
 		add(1600*time.Millisecond, 3) // seals it by count; one event opens the next
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		want := []sealing{
 			{time.Second, 2, ByLinger},
 			{1600 * time.Millisecond, 3, ByCount},
@@ -145,14 +146,18 @@ func TestTimerOfASealedBatchDoesNotSealTheNext(t *testing.T) {
 		b.seal(ByCount)
 		b.add([]byte("{}"), &Entry[int]{})
 		b.mu.Unlock()
-		synctest.Wait()
-		if len(*got) != 1 {
-			t.Fatalf("%d batches, want 1: the young one was sealed by the old one's timer", len(*got))
+		sealed := func() int {
+			synctest.Wait() // for the timer that fired
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return len(*got)
+		}
+		if n := sealed(); n != 1 {
+			t.Fatalf("%d batches, want 1: the young one was sealed by the old one's timer", n)
 		}
 		time.Sleep(time.Second)
-		synctest.Wait()
-		if len(*got) != 2 {
-			t.Fatalf("%d batches, want 2: the young one was not sealed in its turn", len(*got))
+		if n := sealed(); n != 2 {
+			t.Fatalf("%d batches, want 2: the young one was not sealed in its turn", n)
 		}
 	})
 }

@@ -9,9 +9,6 @@ import (
 // 1,000 events of ordinary size have in flight.
 const poolBytes = 16 << 20
 
-// firstBuffer is the capacity a new batch starts with; busy ones grow and are used again.
-const firstBuffer = 4 << 10
-
 // pool keeps the memory of batches whose events have their outcome, at most poolBytes of it.
 type pool[R any] struct {
 	mu    sync.Mutex
@@ -29,7 +26,7 @@ func (p *pool[R]) get() *Batch[R] {
 		p.bytes -= b.footprint()
 		return b
 	}
-	return &Batch[R]{buf: make([]byte, 0, firstBuffer), pool: p}
+	return &Batch[R]{pool: p}
 }
 
 // put takes a batch back, and forgets what its entries refer to.

@@ -201,6 +201,7 @@ func TestEachFailureOfTheTransportHasItsKind(t *testing.T) {
 		{"name server away", &net.OpError{Op: "dial", Err: &net.DNSError{Name: "x", IsTimeout: true}}, 0, false, false},
 		{"no TLS there", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, 0, true, false},
 		{"proxy wants a password", &proxyRefusal{"proxy:3128", 407}, 0, true, false},
+		{"proxy setting", errProxySetting, 0, true, false},
 		{"proxy in trouble", &proxyRefusal{"proxy:3128", 503}, 0, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -50,9 +50,9 @@ type Deliverer[R any] struct {
 
 	mu       sync.Mutex
 	queue    queue[R]
-	flying   map[*item[R]]struct{}
-	expiry   int64 // no queued event expires before it
-	open     int   // events without outcome
+	flying   map[*item[R]]int64 // items on the wire, each with the time of its oldest event
+	expiry   int64              // no queued event expires before it
+	open     int                // events without outcome
 	started  bool
 	draining bool
 	stop     context.CancelCauseFunc
@@ -70,7 +70,7 @@ func NewDeliverer[R any](app *Application, cfg DelivererConfig[R], settle func(e
 		app: app, cfg: cfg, settle: settle,
 		maxAge: cfg.MaxEventAge.Milliseconds(), maxElapsed: cfg.MaxElapsedTime.Milliseconds(),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		flying: map[*item[R]]struct{}{}, expiry: never,
+		flying: map[*item[R]]int64{}, expiry: never,
 	}
 }
 
@@ -102,13 +102,12 @@ func (d *Deliverer[R]) Pending() (events int, oldest int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	oldest = never
-	see := func(it *item[R]) bool {
-		oldest = min(oldest, it.b.Entries[it.i].Time)
+	d.queue.each(func(it *item[R]) bool {
+		oldest = min(oldest, it.oldest())
 		return true
-	}
-	d.queue.each(see)
-	for it := range d.flying {
-		see(it)
+	})
+	for _, at := range d.flying { // their batches may be gone already
+		oldest = min(oldest, at)
 	}
 	if oldest == never {
 		oldest = 0
@@ -208,7 +207,7 @@ func (d *Deliverer[R]) take() (it *item[R], t ticket, at time.Time, over bool) {
 	v := away
 	if it = d.next(); it != nil {
 		if t, v, at = d.app.acquire(it.len(), d.draining); v == granted {
-			d.flying[it] = struct{}{}
+			d.flying[it] = it.oldest()
 			return it, t, at, false
 		}
 		d.queue.pushUrgent(it)

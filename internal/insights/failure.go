@@ -37,6 +37,9 @@ func (c *client) misconfigurationHint(w *wire, err error) string {
 	if errors.As(err, &dns) && dns.IsNotFound {
 		return "check insights.region, insights.endpoint and the name servers: no host has this name"
 	}
+	if errors.Is(err, errProxySetting) {
+		return "check HTTPS_PROXY and HTTP_PROXY"
+	}
 	var proxy *proxyRefusal
 	if errors.As(err, &proxy) {
 		switch proxy.status {

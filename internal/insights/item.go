@@ -20,6 +20,9 @@ type item[R any] struct {
 
 func (it *item[R]) len() int { return it.j - it.i }
 
+// oldest is the time of the oldest event, in milliseconds: the first, as batches are in time order.
+func (it *item[R]) oldest() int64 { return it.b.Entries[it.i].Time }
+
 // part is the item without some of its events.
 func (it *item[R]) part(i, j int) *item[R] {
 	p := *it
@@ -58,7 +61,7 @@ func (it *item[R]) expired(now, maxAge, maxElapsed int64) int {
 // expiry is when expired will next be more than 0; never if that is never.
 func (it *item[R]) expiry(maxAge, maxElapsed int64) int64 {
 	at := never
-	if t := it.b.Entries[it.i].Time; maxAge > 0 && t < never-maxAge {
+	if t := it.oldest(); maxAge > 0 && t < never-maxAge {
 		at = t + maxAge + 1
 	}
 	if maxElapsed > 0 && it.firstTry > 0 {

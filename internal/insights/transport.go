@@ -3,6 +3,7 @@ package insights
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,7 +17,7 @@ import (
 func newTransport(inFlight int) *http.Transport {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
+		Proxy:                  proxyFromEnvironment,
 		OnProxyConnectResponse: checkProxyAnswer,
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
@@ -31,6 +32,17 @@ func newTransport(inFlight int) *http.Transport {
 		MaxResponseHeaderBytes: 64 << 10,
 		WriteBufferSize:        64 << 10,
 	}
+}
+
+// errProxySetting stands for an error that would show the setting, and the password in it.
+var errProxySetting = errors.New("the proxy setting of the environment is not a URL")
+
+func proxyFromEnvironment(req *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(req)
+	if err != nil {
+		return nil, errProxySetting
+	}
+	return u, nil
 }
 
 // proxyRefusal is what a proxy answered to CONNECT instead of 200.
