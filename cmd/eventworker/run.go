@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"runtime"
 	"runtime/debug"
 
@@ -38,7 +39,7 @@ func (a *app) runWorker(ctx context.Context, untilCaughtUp bool) error {
 	if err != nil {
 		return err
 	}
-	cfg := loaded.Config
+	cfg := &loaded.Config
 	metrics := telemetry.NewMetrics()
 	log, err := telemetry.NewLogger(telemetry.LogOptions{Level: cfg.Log.Level, Format: cfg.Log.Format, Out: a.err, Suppressed: metrics.LogSuppressed.Inc})
 	if err != nil {
@@ -63,10 +64,10 @@ func (a *app) runWorker(ctx context.Context, untilCaughtUp bool) error {
 // tuneMemory trades a little work of the collector, of which there is almost none, for memory, and
 // makes a container's limit known to it. GOGC and GOMEMLIMIT win over both.
 func tuneMemory(log *zap.Logger) {
-	if debug.SetGCPercent(-1) == 100 {
+	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
-	if _, err := memlimit.SetGoMemLimitWithOpts(memlimit.WithRatio(0.9)); err != nil {
-		log.Debug("no memory limit of a container is known", zap.Error(err))
+	if _, err := memlimit.Set(memlimit.WithRatio(0.9)); err != nil {
+		log.Warn("the container's memory limit could not be read; the collector does not know it", zap.Error(err))
 	}
 }

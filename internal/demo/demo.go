@@ -1,0 +1,181 @@
+// Package demo runs everything in one process: an embedded broker that speaks Kafka's protocol, the
+// strict fake of the Insights API, a simulated storefront and the worker with the disk store. It then
+// holds what arrived against what had to arrive, message by message.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"go.uber.org/zap"
+
+	"eventworker/internal/config"
+	"eventworker/internal/deadletter"
+	"eventworker/internal/storefront"
+	"eventworker/internal/worker"
+)
+
+// Options of a run.
+type Options struct {
+	// Messages, at most a few million: what arrived is kept in memory, about 60 bytes an event.
+	Messages uint64
+	Seed     uint64
+	// Faults makes the fake API slow, limiting and failing for a while.
+	Faults bool
+	// Dir is an empty folder for the worker's store.
+	Dir string
+	Log *zap.Logger
+	// Progress is told every 100 ms how far the run is; nil: nobody is.
+	Progress func(Progress)
+	// Change may change the worker's configuration before it starts.
+	Change func(*config.Config)
+}
+
+// Progress is how far a run is, in messages.
+type Progress struct {
+	Total, Produced, Settled uint64
+}
+
+const (
+	topic       = "recommendation-events"
+	deadLetters = topic + ".dead-letter"
+	replays     = topic + ".replay"
+	partitions  = 6
+	// explained is how many differences a report tells in full.
+	explained = 10
+	// patience is how long nothing may be settled before a run gives up.
+	patience = time.Minute
+)
+
+// Run does it all and cleans up. The error is a failure of the run itself; what the run found is in
+// the report.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, topic, deadLetters, replays))
+	if err != nil {
+		return nil, fmt.Errorf("start the embedded broker: %w", err)
+	}
+	defer cluster.Close()
+	api, err := startAPI(&o)
+	if err != nil {
+		return nil, err
+	}
+	defer api.close()
+	traffic := storefront.Config{Seed: o.Seed, Messages: o.Messages, Topic: topic, Partitions: partitions}
+	generator, err := storefront.NewGenerator(traffic)
+	if err != nil {
+		return nil, err
+	}
+	cfg := configuration(cluster.ListenAddrs(), api.url, &o, generator.Config().Rules)
+	w, err := worker.New(cfg, worker.Options{Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	r := &run{Options: o, worker: w, generator: generator, brokers: cluster.ListenAddrs()}
+	if err := r.work(ctx); err != nil {
+		return nil, err
+	}
+	return r.report(ctx, api)
+}
+
+// configuration is the worker's, with waits that suit a log that ends.
+func configuration(brokers []string, url string, o *Options, rules storefront.Rules) *config.Config {
+	cfg := config.Default()
+	cfg.Kafka.Brokers = brokers
+	cfg.Kafka.Topics = []string{topic}
+	cfg.Kafka.DeadLetterTopic, cfg.Kafka.ReplayTopic = deadLetters, replays
+	cfg.Insights.Endpoint = url
+	cfg.Insights.Applications = make(map[string]config.Application)
+	for name, a := range rules.Applications {
+		cfg.Insights.Applications[name] = config.Application{AppID: appID, APIKey: apiKey, DefaultIndex: a.DefaultIndex, Indices: a.Indices}
+	}
+	cfg.Store.Path = filepath.Join(o.Dir, "queries")
+	cfg.Join.Wait = 3 * time.Second
+	cfg.Batch.Linger = 200 * time.Millisecond
+	cfg.Admin.Listen = "127.0.0.1:0"
+	if o.Change != nil {
+		o.Change(cfg)
+	}
+	return cfg
+}
+
+// run is one run in progress.
+type run struct {
+	Options
+	worker    *worker.Worker
+	generator *storefront.Generator
+	brokers   []string
+
+	truth    *storefront.Truth
+	produced atomic.Uint64
+	seconds  float64
+}
+
+// work lets storefront and worker run until every message is settled, and stops the worker.
+func (r *run) work(ctx context.Context) error {
+	began := time.Now()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	worked := make(chan error, 1)
+	go func() { worked <- r.worker.Run(ctx) }()
+	produced := make(chan error, 1)
+	go func() { produced <- r.produce(ctx) }()
+
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	done := errors.New("done")
+	last, lastAt := uint64(0), time.Now()
+	for {
+		select {
+		case err := <-worked:
+			return fmt.Errorf("the worker ended before its work: %w", err)
+		case err := <-produced:
+			if err != nil {
+				stop(err)
+				return errors.Join(err, <-worked)
+			}
+			produced = nil
+		case <-ticker.C:
+		}
+		s := r.worker.Ledger().Snapshot()
+		settled := uint64(s.Settled())
+		if r.Progress != nil {
+			r.Progress(Progress{Total: r.Messages, Produced: r.produced.Load(), Settled: settled})
+		}
+		if settled != last {
+			last, lastAt = settled, time.Now()
+		}
+		switch {
+		case produced == nil && settled >= r.Messages && s.InFlight == 0:
+			r.seconds = time.Since(began).Seconds()
+			stop(done)
+			return <-worked
+		case time.Since(lastAt) > patience:
+			stop(done)
+			return errors.Join(fmt.Errorf("nothing was settled for %v: %d of %d messages are", patience, settled, r.Messages), <-worked)
+		}
+	}
+}
+
+// report holds what arrived against the truth.
+func (r *run) report(ctx context.Context, api *fakeAPI) (*Report, error) {
+	arrived := storefront.Arrived{Accepted: api.Accepted()}
+	err := deadletter.Read(ctx, r.brokers, deadLetters, func(rec deadletter.Record) {
+		arrived.DeadLetters = append(arrived.DeadLetters, Letter(rec.Headers))
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := r.worker.Ledger().Snapshot()
+	return &Report{
+		Seed: r.Seed, Messages: r.Messages, Seconds: r.seconds, Rate: float64(r.Messages) / r.seconds,
+		Equation: EquationOf(&s), Truth: r.truth.Compare(arrived, explained), API: api.Stats(),
+	}, nil
+}

@@ -1,0 +1,305 @@
+package worker
+
+import (
+	"context"
+	"math"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"eventworker/internal/consume"
+	"eventworker/internal/deadletter"
+	"eventworker/internal/event"
+	"eventworker/internal/join"
+	"eventworker/internal/querystore"
+	"eventworker/internal/telemetry"
+)
+
+// runner is the goroutine of one task in one generation: it takes chunks from the task's
+// partitions, joins them, and hands runs of encoded events to the batchers.
+type runner struct {
+	w       *Worker
+	g       *generation
+	source  *consume.Task
+	section querystore.Section
+	task    *join.Task[message]
+	trails  []*trail // by partition
+	waiting atomic.Int64
+
+	delta   telemetry.Delta
+	counted join.Counters // what was already added to the metrics
+
+	mu       sync.Mutex
+	outcomes []outcome // of claimed messages, for the task to hear of
+	poke     chan struct{}
+}
+
+// outcome is what became of a message with a claim on its id.
+type outcome struct {
+	message   message
+	delivered bool
+}
+
+func (w *Worker) newRunner(g *generation, source *consume.Task, section querystore.Section) *runner {
+	r := &runner{w: w, g: g, source: source, section: section, poke: make(chan struct{}, 1)}
+	var sources []join.SourceConfig
+	for _, p := range source.Partitions {
+		trail := &trail{last: parseMetadata(p.CommitMetadata(), w.cfg.Kafka.Group, p.Topic, p.ID, p.Start())}
+		r.trails = append(r.trails, trail)
+		g.trails[p] = trail
+		sources = append(sources, join.SourceConfig{
+			Topic: p.Topic, Start: p.Start(), Progress: trail.last,
+			Shown: w.carries(w.cfg.Kafka.ShownTopics, p.Topic), Clicked: w.carries(w.cfg.Kafka.ClickedTopics, p.Topic), Replay: p.Topic == w.cfg.Kafka.ReplayTopic,
+		})
+	}
+	r.task = join.NewTask(w.rules, section, sources, r)
+	return r
+}
+
+// run works until ctx is done. It returns an error only if the task cannot go on.
+func (r *runner) run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if err := r.hear(ctx); err != nil {
+			return err
+		}
+		worked, err := r.step(ctx)
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		if worked {
+			continue
+		}
+		timer.Reset(r.sleep())
+		select {
+		case <-ctx.Done():
+		case <-r.source.Wake():
+		case <-r.poke:
+		case <-timer.C:
+		}
+	}
+}
+
+// sleep is how long nothing needs to be done unless something happens.
+func (r *runner) sleep() time.Duration {
+	next := r.task.NextTick()
+	if next == math.MaxInt64 {
+		return time.Hour
+	}
+	// A message whose partition is not at its end stays due: the end is looked for now and then.
+	return max(time.Until(time.UnixMilli(next)), 50*time.Millisecond)
+}
+
+// step handles the next chunk and what became final, and says whether there was a chunk.
+func (r *runner) step(ctx context.Context) (worked bool, err error) {
+	i, chunk := r.next()
+	r.task.Clock(time.Now().UnixMilli())
+	if chunk != nil {
+		if err := r.handle(ctx, i, chunk); err != nil || ctx.Err() != nil {
+			return true, err
+		}
+	}
+	for i, p := range r.source.Partitions {
+		if err := r.retry(ctx, func() error { return r.task.AtEnd(i, p.AtEnd()) }); err != nil {
+			return true, err
+		}
+	}
+	if now := time.Now().UnixMilli(); r.task.NextTick() <= now {
+		if err := r.retry(ctx, func() error { return r.task.Tick(now) }); err != nil {
+			return true, err
+		}
+	}
+	if ctx.Err() != nil {
+		return true, nil
+	}
+	r.flush()
+	return chunk != nil, nil
+}
+
+// next takes a chunk from the partition that is furthest behind in event time, so that little waits.
+func (r *runner) next() (int, *consume.Chunk) {
+	best := -1
+	for i, p := range r.source.Partitions {
+		if p.Peek() != nil && (best < 0 || r.task.Progress(i) < r.task.Progress(best)) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return 0, nil
+	}
+	return best, r.source.Partitions[best].Pop()
+}
+
+// handle joins the messages of a chunk. When ctx ends in the middle the rest is left unsettled.
+func (r *runner) handle(ctx context.Context, i int, chunk *consume.Chunk) error {
+	n := len(chunk.Records)
+	r.g.receive(n)
+	progress := newProgress(chunk, r)
+	way := leg{make([]int64, 0, n), make([]int64, 0, n)}
+	for k := range n {
+		rec := &chunk.Records[k]
+		msg := toMessage(rec)
+		way.offsets, way.progress = append(way.offsets, rec.Offset), append(way.progress, r.task.Progress(i))
+		err := r.task.Handle(i, message{progress, uint32(k)}, msg)
+		for err != nil {
+			if err = r.storeFailed(ctx, err); err != nil {
+				return err
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
+			err = r.task.Handle(i, message{progress, uint32(k)}, msg)
+		}
+	}
+	r.w.storeWorks(r.source.Number)
+	r.trails[i].add(way, r.task.Progress(i))
+	return r.retry(ctx, r.task.EndChunk)
+}
+
+// toMessage gives the join a record, with the times of its first life if it is a replayed one.
+func toMessage(rec *consume.Record) join.Message {
+	return join.Message{Offset: rec.Offset, Time: firstLife(rec), Key: rec.Key, Value: rec.Value}
+}
+
+// retry repeats what failed at the store until it works or ctx ends.
+func (r *runner) retry(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		if err == nil {
+			return nil
+		}
+		if err = r.storeFailed(ctx, err); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// storeFailed hands on what is ready and waits before the next try. The partition is paused
+// meanwhile: nothing of it is read, guessed or lost.
+func (r *runner) storeFailed(ctx context.Context, err error) error {
+	r.flush()
+	r.w.storeFails(r.source.Number, err)
+	select {
+	case <-ctx.Done():
+	case <-time.After(storeRetry):
+	}
+	return nil
+}
+
+// flush hands the encoded events to the batchers and adds up what happened.
+func (r *runner) flush() {
+	for app := range r.task.Runs {
+		run := &r.task.Runs[app]
+		if len(run.Entries) == 0 {
+			continue
+		}
+		r.g.hold(run)
+		r.g.builders[app].Add(run)
+		run.Reset()
+	}
+	r.g.settle(&r.delta)
+	r.delta = telemetry.Delta{}
+	r.w.joined.add(&r.counted, &r.task.Counters)
+	r.waiting.Store(int64(r.task.Waiting()))
+}
+
+// hear tells the task what became of claimed messages, and settles them.
+func (r *runner) hear(ctx context.Context) error {
+	r.mu.Lock()
+	heard := r.outcomes
+	r.outcomes = nil
+	r.mu.Unlock()
+	for k, o := range heard {
+		if err := r.retry(ctx, func() error { return r.task.Outcome(o.message, o.delivered) }); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			r.mu.Lock()
+			r.outcomes = append(heard[k:], r.outcomes...)
+			r.mu.Unlock()
+			return nil
+		}
+		if o.delivered {
+			r.delta.Messages++
+			r.delta.Delivered++
+			o.message.batch.chunk.Settle(int(o.message.i))
+		}
+	}
+	if len(heard) > 0 {
+		r.flush()
+	}
+	return nil
+}
+
+// tell puts an outcome where the task hears of it.
+func (r *runner) tell(o outcome) {
+	r.mu.Lock()
+	r.outcomes = append(r.outcomes, o)
+	r.mu.Unlock()
+	select {
+	case r.poke <- struct{}{}:
+	default:
+	}
+}
+
+// The rest is join.Output.
+
+// Encoded implements join.Output.
+func (r *runner) Encoded(m message, n int, claimed bool) {
+	m.batch.left[m.i].Store(int32(n))
+	if claimed {
+		m.batch.claimed[m.i/64] |= 1 << (m.i % 64)
+	}
+}
+
+// Absorbed implements join.Output.
+func (r *runner) Absorbed(m message, why join.Absorption) {
+	r.delta.Messages++
+	r.delta.Absorbed[why]++
+	m.batch.chunk.Settle(int(m.i))
+}
+
+// Refused implements join.Output.
+func (r *runner) Refused(m message, refusal *event.Refusal, about join.About) {
+	letter := newLetter(m, *refusal)
+	letter.Type, letter.Application = about.Type, about.Application
+	for _, o := range about.Resolved {
+		letter.Resolved = append(letter.Resolved, resolvedOf(o))
+	}
+	r.g.park(m, letter)
+}
+
+// Keep implements join.Output.
+func (r *runner) Keep(m message) { m.batch.chunk.Detach(int(m.i)) }
+
+// Kept implements join.Output.
+func (r *runner) Kept(m message) join.Message { return toMessage(m.record()) }
+
+// Wide implements join.Output.
+func (r *runner) Wide(m message, event uint16, objects []uint16) {
+	m.batch.mu.Lock()
+	defer m.batch.mu.Unlock()
+	if m.batch.wide == nil {
+		m.batch.wide = make(map[wideKey][]uint16)
+	}
+	m.batch.wide[wideKey{m.i, event}] = append([]uint16(nil), objects...)
+}
+
+// firstLife is the record's timestamp, or that of its first life if it is a replayed one.
+func firstLife(rec *consume.Record) int64 {
+	for i := range rec.Headers {
+		if rec.Headers[i].Key != deadletter.Prefix+"timestamp" {
+			continue
+		}
+		if ms, err := strconv.ParseInt(string(rec.Headers[i].Value), 10, 64); err == nil {
+			return ms
+		}
+	}
+	return rec.Time
+}
+
+func resolvedOf(r join.Resolved) deadletter.Resolved {
+	return deadletter.Resolved{Index: r.Object, QueryID: r.QueryID, IndexName: r.Index, Position: r.Position}
+}

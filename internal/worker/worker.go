@@ -1,0 +1,306 @@
+// Package worker puts the parts together: messages come in from Kafka, are joined with what the
+// store remembers, encoded, batched and delivered; what cannot be delivered becomes a dead letter;
+// what is settled is committed. Read worker.go, generation.go and runner.go in this order.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"eventworker/internal/batch"
+	"eventworker/internal/config"
+	"eventworker/internal/consume"
+	"eventworker/internal/deadletter"
+	"eventworker/internal/event"
+	"eventworker/internal/insights"
+	"eventworker/internal/join"
+	"eventworker/internal/querystore"
+	"eventworker/internal/telemetry"
+)
+
+// Options are what a caller adds to the configuration. The zero value will do.
+type Options struct {
+	// Log is nil for none.
+	Log *zap.Logger
+	// Metrics is nil for own ones, which nobody sees.
+	Metrics *telemetry.Metrics
+	// Version stands in the User-Agent and on the admin server.
+	Version string
+	// UntilCaughtUp ends Run when the offsets that were the partitions' ends at its start are settled.
+	UntilCaughtUp bool
+	// Dial replaces the network to the brokers; nil: the system's.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Worker is the worker of one process. Make it with New, run it once.
+type Worker struct {
+	cfg     *config.Config
+	opts    Options
+	version string
+	log     *zap.Logger
+	rules   *join.Config
+	limits  batch.Limits
+	apps    []*insights.Application // in the order of rules.Applications; nil: another group's
+	store   querystore.Store
+	letters *deadletter.Writer
+	kafka   *consume.Consumer
+	admin   *telemetry.Admin
+
+	metrics *telemetry.Metrics
+	ledger  *telemetry.Ledger
+	health  *telemetry.Health
+	joined  joinCounts
+	current atomic.Pointer[generation]
+
+	mu       sync.Mutex
+	sections map[int32]querystore.Section
+	failing  map[int32]error // tasks whose store does not take writes
+
+	decoding sync.Mutex // describe is rare
+	decoder  *event.Decoder
+	raw      event.Event
+}
+
+const (
+	// syncers bounds how many sections are made durable at one time.
+	syncers = 8
+	// storeRetry is the time between two tries of what the store refused.
+	storeRetry = time.Second
+	// lettersTimeout bounds how long the end of the worker waits for dead letters.
+	lettersTimeout = 5 * time.Second
+)
+
+// New checks the configuration and takes what needs no other process: the store's folder and the
+// admin server's address. Run gives both back, also when it is called with a context that is done.
+func New(cfg *config.Config, opts Options) (*Worker, error) {
+	if err := cfg.Validate(true); err != nil {
+		return nil, err
+	}
+	w := &Worker{cfg: cfg, opts: opts, version: opts.Version, log: opts.Log, metrics: opts.Metrics, rules: JoinConfig(cfg),
+		limits:   batch.Limits{MaxEvents: cfg.Batch.MaxEvents, MaxBytes: int(cfg.Batch.MaxBytes), Linger: cfg.Batch.Linger},
+		health:   telemetry.NewHealth("kafka"),
+		sections: make(map[int32]querystore.Section), failing: make(map[int32]error),
+		decoder: event.NewDecoder(event.Options{HashTokens: cfg.Tokens == "hash"})}
+	if w.log == nil {
+		w.log = zap.NewNop()
+	}
+	if w.metrics == nil {
+		w.metrics = telemetry.NewMetrics()
+	}
+	w.ledger = w.metrics.Ledger
+	if err := w.assemble(); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *Worker) assemble() error {
+	if err := w.newApplications(); err != nil {
+		return err
+	}
+	secure, mechanism, err := Security(&w.cfg.Kafka)
+	if err != nil {
+		return err
+	}
+	k := &w.cfg.Kafka
+	if w.letters, err = deadletter.NewWriter(deadletter.Config{
+		Brokers: k.Brokers, Topic: k.DeadLetterTopic, Group: k.Group, ClientID: k.ClientID, TLS: secure, SASL: mechanism,
+		Dial: w.opts.Dial, CreateTopic: k.CreateTopics, MaxEventAge: w.cfg.Delivery.MaxEventAge,
+	}, w.log.Named("deadletter")); err != nil {
+		return err
+	}
+	if w.kafka, err = consume.New(w.consumerConfig(secure, mechanism), w, w.log.Named("consume")); err != nil {
+		return err
+	}
+	if err := w.openStore(); err != nil {
+		return err
+	}
+	w.readMetrics()
+	if w.cfg.Admin.Listen == "" {
+		return nil
+	}
+	w.admin, err = telemetry.NewAdmin(telemetry.AdminOptions{
+		Listen: w.cfg.Admin.Listen, PProf: w.cfg.Admin.PProf, Gather: w.metrics.Registry, Health: w.health,
+		Log: w.log.Named("admin"), Version: w.version, Status: func() any { return w.Status() },
+	})
+	return err
+}
+
+// Ledger is the account of the messages.
+func (w *Worker) Ledger() *telemetry.Ledger { return w.ledger }
+
+// Run works until ctx is done, which is a clean stop: it drains, commits, leaves the group and
+// returns nil. It returns an error if the worker cannot go on.
+func (w *Worker) Run(ctx context.Context) error {
+	defer w.close()
+	side, stopSide := context.WithCancel(context.WithoutCancel(ctx))
+	var group errgroup.Group
+	if w.admin != nil {
+		w.log.Info("the admin server listens", zap.String("address", w.admin.Addr().String()))
+		group.Go(func() error { return w.admin.Run(side) })
+	}
+	group.Go(func() error { return w.watch(side) })
+	err := w.kafka.Run(ctx)
+	letters, cancel := context.WithTimeout(context.WithoutCancel(ctx), lettersTimeout)
+	defer cancel()
+	if cerr := w.letters.Close(letters); cerr != nil {
+		w.log.Warn("dead letters without acknowledgement at the end; their messages are read again", zap.Error(cerr))
+	}
+	w.letters = nil
+	stopSide()
+	return errors.Join(err, group.Wait())
+}
+
+// watch keeps readiness up to date until ctx is done.
+func (w *Worker) watch(ctx context.Context) error {
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		w.checkHealth()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// close gives everything back. It may be called at any stage of New or Run.
+func (w *Worker) close() {
+	if w.letters != nil {
+		w.letters.Abandon()
+	}
+	for _, a := range w.apps {
+		if a != nil {
+			a.Close()
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for number, s := range w.sections {
+		if err := s.Close(); err != nil {
+			w.log.Error("could not close the store of a task; what it lacks is made again from Kafka", telemetry.Task(number), zap.Error(err))
+		}
+		delete(w.sections, number)
+	}
+	if w.store != nil {
+		if err := w.store.Close(); err != nil {
+			w.log.Error("could not close the store", zap.Error(err))
+		}
+	}
+	if w.admin != nil {
+		_ = w.admin.Close() // Run has closed it, if it ran
+	}
+}
+
+// takeSections opens the sections of the tasks, and closes those of tasks that went elsewhere.
+func (w *Worker) takeSections(tasks []*consume.Task) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	mine := make(map[int32]bool, len(tasks))
+	for _, t := range tasks {
+		mine[t.Number] = true
+	}
+	for number, section := range w.sections {
+		if mine[number] {
+			continue
+		}
+		delete(w.sections, number)
+		delete(w.failing, number)
+		if err := section.Close(); err != nil {
+			w.log.Error("could not close the store of a task that went to another worker", telemetry.Task(number), zap.Error(err))
+		}
+	}
+	for number := range mine {
+		if w.sections[number] != nil {
+			continue
+		}
+		section, err := w.store.Open(number)
+		if err != nil {
+			return fmt.Errorf("open the store of task %d: %w", number, err)
+		}
+		w.sections[number] = section
+	}
+	return nil
+}
+
+func (w *Worker) section(task int32) querystore.Section {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sections[task]
+}
+
+// Sync implements consume.Handler: it makes the effects of all that may be committed durable.
+func (w *Worker) Sync(ctx context.Context) error {
+	began := time.Now()
+	w.mu.Lock()
+	var group errgroup.Group
+	group.SetLimit(syncers)
+	for _, s := range w.sections {
+		group.Go(s.Sync)
+	}
+	w.mu.Unlock()
+	err := group.Wait()
+	w.metrics.StoreSync.Observe(time.Since(began).Seconds())
+	return err
+}
+
+// commitMetadata is the text committed with a frontier.
+func (w *Worker) commitMetadata(p *consume.Partition, frontier int64) string {
+	g := w.current.Load()
+	if g == nil || g.trails[p] == nil {
+		return ""
+	}
+	return metadata(w.cfg.Kafka.Group, p.Topic, p.ID, frontier, g.trails[p].at(frontier))
+}
+
+// carries says whether a topic may carry the types of a list: no list means that any may, and the
+// replay topic may carry all.
+func (w *Worker) carries(topics []string, topic string) bool {
+	return len(topics) == 0 || topic == w.cfg.Kafka.ReplayTopic || slices.Contains(topics, topic)
+}
+
+// describe reads type and application of a message that was valid when it was decoded first.
+func (w *Worker) describe(value []byte) (kind, application string) {
+	w.decoding.Lock()
+	defer w.decoding.Unlock()
+	if w.decoder.Decode(value, &w.raw) != nil {
+		return "", ""
+	}
+	application = "default"
+	if w.raw.Application != nil {
+		application = string(w.raw.Application)
+	}
+	return w.raw.Type.Name(), application
+}
+
+// storeFails notes that a task's store refused something; the first time it says so.
+func (w *Worker) storeFails(task int32, err error) {
+	w.mu.Lock()
+	first := w.failing[task] == nil
+	w.failing[task] = err
+	w.mu.Unlock()
+	if first {
+		w.log.Error("the store refuses a message's effects; the partitions of this task wait until it takes them", telemetry.Task(task), zap.Error(err))
+	}
+}
+
+func (w *Worker) storeWorks(task int32) {
+	w.mu.Lock()
+	failed := w.failing[task] != nil
+	delete(w.failing, task)
+	w.mu.Unlock()
+	if failed {
+		w.log.Info("the store takes effects again", telemetry.Task(task))
+	}
+}
