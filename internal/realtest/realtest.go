@@ -83,7 +83,10 @@ func OwnRedis(t testing.TB, args ...string) *servers.Redis {
 	return r
 }
 
-const adminTimeout = 30 * time.Second
+const (
+	adminTimeout = 30 * time.Second
+	pollInterval = 20 * time.Millisecond
+)
 
 // Topic creates a topic of its own for the test, with settings given as name and value, and deletes it
 // at the test's end. It returns its name.
@@ -95,7 +98,7 @@ func Topic(t testing.TB, broker string, partitions int, settings ...string) stri
 		}
 		return '-'
 	}, t.Name()) + "-" + rand.Text()[:8]
-	transport := &kafka.Transport{}
+	transport := &kafka.Transport{MetadataTTL: time.Second}
 	client := &kafka.Client{Addr: kafka.TCP(broker), Transport: transport, Timeout: adminTimeout}
 	config := kafka.TopicConfig{Topic: name, NumPartitions: partitions, ReplicationFactor: 1}
 	for i := 0; i+1 < len(settings); i += 2 {
@@ -108,10 +111,28 @@ func Topic(t testing.TB, broker string, partitions int, settings ...string) stri
 	if err != nil {
 		t.Fatalf("create topic %s: %v", name, err)
 	}
+	awaitLeaders(t, client, name)
 	t.Cleanup(func() {
 		defer transport.CloseIdleConnections()
 		// The broker of the test may be gone by now, and its topics with it.
 		_, _ = client.DeleteTopics(context.Background(), &kafka.DeleteTopicsRequest{Topics: []string{name}})
 	})
 	return name
+}
+
+func awaitLeaders(t testing.TB, client *kafka.Client, topic string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), adminTimeout)
+	defer cancel()
+	for {
+		err := servers.LeadersReady(ctx, client, topic)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("topic %s does not get ready: %v", topic, err)
+		case <-time.After(pollInterval):
+		}
+	}
 }

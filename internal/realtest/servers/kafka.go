@@ -119,6 +119,9 @@ func properties(port, controller int, dir string, options KafkaOptions) []byte {
 		"log.dirs":                         filepath.Join(dir, "data"),
 		"auto.create.topics.enable":        "false",
 		"group.initial.rebalance.delay.ms": "0",
+		// A broker that was killed may register again only after its session has run out (9 s by default).
+		"broker.session.timeout.ms":    "3000",
+		"broker.heartbeat.interval.ms": "500",
 		// One node, so one replica, and few partitions for what the broker keeps for itself.
 		"offsets.topic.num.partitions":                     "4",
 		"offsets.topic.replication.factor":                 "1",
@@ -184,8 +187,21 @@ func (k *Kafka) answers(ctx context.Context) error {
 	if len(meta.Brokers) == 0 {
 		return errors.New("no broker is registered yet")
 	}
+	return LeadersReady(ctx, client)
+}
+
+// LeadersReady checks that each partition, of the topics named or of all, can be written and read: a
+// broker names the leaders of a new topic a moment before they lead.
+func LeadersReady(ctx context.Context, client *kafka.Client, topics ...string) error {
+	meta, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: topics})
+	if err != nil {
+		return err
+	}
 	ends := make(map[string][]kafka.OffsetRequest)
 	for _, topic := range meta.Topics {
+		if topic.Error != nil {
+			return fmt.Errorf("topic %s: %w", topic.Name, topic.Error)
+		}
 		for _, p := range topic.Partitions {
 			ends[topic.Name] = append(ends[topic.Name], kafka.LastOffsetOf(p.ID))
 		}
