@@ -208,7 +208,7 @@ func New(cfg Config, h Handler, log *zap.Logger) (*Consumer, error) {
 	slices.Sort(c.inputs)
 	c.inputs = slices.Compact(c.inputs)
 	c.coordinator.Store(-1)
-	c.condition = newCondition(log, cfg.TLS != nil)
+	c.condition = newCondition(log, security{tls: cfg.TLS != nil, sasl: cfg.SASL != nil})
 	conn := cfg.conn(c.inputs)
 	c.addr = conn.Addr()
 	c.connections = newConnections(conn.dial())

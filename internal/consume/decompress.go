@@ -73,7 +73,7 @@ func (d *decompressor) unfold(codec uint16, src []byte, limit int64, m *chunkMem
 			return nil, err
 		}
 		if int64(size) >= limit {
-			return nil, errNoRoom
+			return nil, fmt.Errorf("%w: %w", errNoRoom, err)
 		}
 	}
 }
@@ -131,10 +131,12 @@ func (d *decompressor) decodeZstd(src, dst []byte) ([]byte, error) {
 	switch {
 	case err == nil:
 		return out, nil
-	case errors.Is(err, zstd.ErrDecoderSizeExceeded):
-		return nil, errFull
+	case errors.Is(err, zstd.ErrMagicMismatch), errors.Is(err, zstd.ErrCRCMismatch), errors.Is(err, zstd.ErrReservedBlockType),
+		errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrUnknownDictionary), errors.Is(err, zstd.ErrFrameSizeMismatch):
+		return nil, corrupt("zstd: %v", err)
 	}
-	return nil, corrupt("zstd: %v", err)
+	// A full destination shows as one of several errors of the library, which have no name of their own.
+	return nil, fmt.Errorf("%w: zstd: %w", errFull, err)
 }
 
 // close gives the codecs' memory back.

@@ -32,8 +32,11 @@ const (
 	KindOther       Kind = "other"
 )
 
+// security is what the client speaks: an error can mean something else without it.
+type security struct{ tls, sasl bool }
+
 // classify says what kind of failure err is, and wraps it with what to do.
-func classify(err error, tlsOn bool) (Kind, error) {
+func classify(err error, on security) (Kind, error) {
 	var (
 		code      kafka.Error
 		netErr    net.Error
@@ -56,13 +59,19 @@ func classify(err error, tlsOn bool) (Kind, error) {
 		return classifyCode(code, err)
 	case strings.Contains(err.Error(), "SASL"):
 		return KindAuth, fmt.Errorf("%w: check kafka.sasl", err)
-	case !tlsOn && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)):
+	case on.sasl && closedByPeer(err):
+		return KindAway, fmt.Errorf("%w: the broker closed the connection; some do so when they refuse the credentials: check kafka.sasl", err)
+	case !on.tls && closedByPeer(err):
 		return KindAway, fmt.Errorf("%w: the broker closed the connection; if this is its TLS port, set kafka.tls.enabled", err)
 	case errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.ErrClosedPipe):
 		return KindAway, err
 	}
 	return KindOther, err
+}
+
+func closedByPeer(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }
 
 func classifyCode(code kafka.Error, err error) (Kind, error) {
@@ -86,8 +95,8 @@ func classifyCode(code kafka.Error, err error) (Kind, error) {
 
 // condition remembers what is wrong now, so that each change is logged once and not each try.
 type condition struct {
-	log   *zap.Logger
-	tlsOn bool
+	log *zap.Logger
+	on  security
 
 	mu    sync.Mutex
 	wrong map[string]trouble // by what was being done
@@ -99,13 +108,13 @@ type trouble struct {
 	since time.Time
 }
 
-func newCondition(log *zap.Logger, tlsOn bool) *condition {
-	return &condition{log: log, tlsOn: tlsOn, wrong: map[string]trouble{}}
+func newCondition(log *zap.Logger, on security) *condition {
+	return &condition{log: log, on: on, wrong: map[string]trouble{}}
 }
 
 // report notes that what failed with err, or went well if err is nil.
 func (c *condition) report(what string, err error) {
-	kind, err := classify(err, c.tlsOn)
+	kind, err := classify(err, c.on)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before, was := c.wrong[what]

@@ -97,7 +97,11 @@ func (r *fetchResponse) free() {
 	}
 }
 
-const readCommitted = 1
+const (
+	readCommitted = 1
+	// maxFraming bounds what a response holds besides record sets.
+	maxFraming = 8 << 20
+)
 
 func (f *fetchRequest) encode(b []byte) []byte {
 	be := binary.BigEndian
@@ -235,6 +239,9 @@ func (f *fetchRequest) read(r io.Reader, res *fetchResponse) error {
 	if size < 4 {
 		return errShortResponse
 	}
+	if size > f.maxSet+maxFraming {
+		return fmt.Errorf("response of %d bytes, more than the bound of %d", size, f.maxSet+maxFraming)
+	}
 	w.remain = size
 	if id := w.int32(); w.err == nil && id != correlation {
 		return fmt.Errorf("the response answers request %d instead of %d", id, correlation)
@@ -271,9 +278,12 @@ func (f *fetchRequest) readPart(w *wireReader, topic string, res *fetchResponse)
 		part.logStart = w.int64()
 	}
 	if n := w.count(16); n > 0 {
-		part.aborted = make([]abortedTxn, n)
-		for i := range part.aborted {
-			part.aborted[i] = abortedTxn{producer: w.int64(), first: w.int64()}
+		part.aborted = make([]abortedTxn, 0, min(n, 64))
+		for range n {
+			part.aborted = append(part.aborted, abortedTxn{producer: w.int64(), first: w.int64()})
+			if w.err != nil {
+				return w.err
+			}
 		}
 	}
 	if f.version >= 11 {

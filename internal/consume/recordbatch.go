@@ -218,6 +218,10 @@ func (bld *builder) build(part *partResponse, room int64) (out built) {
 		if b.last < part.offset {
 			continue
 		}
+		if out.next > part.offset && b.base < out.next {
+			out.err = corrupt("offset %d comes after %d", b.base, out.next-1)
+			break
+		}
 		if err := bld.add(&b, part.offset, &out, &headers, room-out.memory.bufferBytes()); err != nil {
 			if errors.Is(err, errNoRoom) && len(out.records) > 0 {
 				out.short = true
@@ -298,6 +302,9 @@ func (bld *builder) add(b *batch, from int64, out *built, headers *headerArena, 
 	if _, gone := bld.active[b.producer]; gone && b.transactional() {
 		out.abortedRecords += b.count
 		return nil
+	}
+	if b.codec() == 0 && b.count > len(b.payload)/minRecord {
+		return corrupt("%d records in %d bytes at offset %d", b.count, len(b.payload), b.base)
 	}
 	needed := int64(len(out.records)+b.count) * recordSize
 	if len(out.records) > 0 && needed > room {
