@@ -5,9 +5,6 @@ import "encoding/binary"
 // maxExponent bounds the exponent of a decimal, as that of a float64 does.
 const maxExponent = 308
 
-// endOfDigits closes the digits in the canonical form: it is no digit itself.
-const endOfDigits = 0xff
-
 // decimal is a number as it was written: value = digits × 10^exponent, where
 // the digits are those of whole and then those of fraction.
 type decimal[T text] struct {
@@ -99,9 +96,9 @@ func appendDecimal[T text](b []byte, tag byte, s T) []byte {
 	if len(b) == start {
 		exponent, d.negative = 0, false
 	}
-	b = append(b, endOfDigits)
 	if d.negative {
 		b = append(b, '-')
 	}
+	// What follows is no digit, so the digits need no length.
 	return binary.AppendVarint(append(b, tagEnd), int64(exponent))
 }

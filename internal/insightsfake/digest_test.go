@@ -308,6 +308,32 @@ func TestAnyChangeOfAFieldChangesTheDigest(t *testing.T) {
 	})
 }
 
+func TestBoundariesAreNotLost(t *testing.T) {
+	seen := map[Digest]int{}
+	for i, e := range []Event{
+		{ObjectIDs: []string{"ab", "c"}},
+		{ObjectIDs: []string{"a", "bc"}},
+		{ObjectIDs: []string{"abc"}},
+		{Filters: []string{"abc"}},
+		{ObjectData: []ObjectData{{Price: "1"}, {Quantity: 1}}},
+		{ObjectData: []ObjectData{{Price: "1", Quantity: 1}, {}}},
+		{ObjectData: []ObjectData{{}, {Price: "1", Quantity: 1}}},
+		{ObjectData: []ObjectData{{Price: "1", Discount: "2"}}},
+		{ObjectData: []ObjectData{{Price: "2", Discount: "1"}}},
+		{ObjectData: []ObjectData{{Price: "12"}}},
+		{Positions: []int{1, 2}},
+		{Positions: []int{12}},
+		{UserToken: "a", AuthenticatedUserToken: "b"},
+		{UserToken: "ab"},
+		{Index: "a", UserToken: "b"},
+	} {
+		if other, ok := seen[e.Digest()]; ok {
+			t.Errorf("events %d and %d have the same digest", other, i)
+		}
+		seen[e.Digest()] = i
+	}
+}
+
 func TestDecimalsAreComparedByValue(t *testing.T) {
 	same := [][]string{
 		{"19.9", "19.90", "19.900", "019.9", "1.99e1", "199e-1", "0.199E+2"},

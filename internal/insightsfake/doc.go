@@ -28,9 +28,15 @@
 // # Memory
 //
 // With [Options.Keep] the fake holds a 128-bit digest and a count for each
-// distinct event: 20 bytes a slot, at most 34 bytes an event once there are a
+// distinct event: 20 bytes a slot, at most 35 bytes an event once there are a
 // few thousand. Without it memory does not grow with the number of events:
 // per request in progress it is the body (below 2 MB) and at most as much again
 // for strings with escapes, kept in a pool; [Options.KeepEvents] whole events
 // come on top.
+//
+// # Speed
+//
+// Counting and keeping digests costs 1.3 to 2 µs an event and no allocation.
+// [Options.OnAccept] and [Options.KeepEvents] read each event that they need
+// a second time and copy it, which doubles that or more.
 package insightsfake

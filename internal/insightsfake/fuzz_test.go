@@ -7,6 +7,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
+func nested(open, end string, depth int) string {
+	return strings.Repeat(open, depth) + "[]" + strings.Repeat(end, depth)
+}
+
 // FuzzEvents: whatever the body, the fake answers as the API may, calls
 // malformed exactly what is no JSON, and takes all of a request or nothing.
 func FuzzEvents(f *testing.F) {
@@ -18,7 +22,8 @@ func FuzzEvents(f *testing.F) {
 	}
 	for _, body := range []string{
 		`{"events":[{"eventName":"\ud83d\ude00\u0041\/"}]}`, `{"events":[{"objectData":[{"price":1e-7}]}]}`,
-		strings.Repeat("[", 9999) + strings.Repeat("]", 9999), strings.Repeat("[", 10001) + strings.Repeat("]", 10001),
+		nested("[", "]", 9999), nested("[", "]", 10000), nested(`{"a":`, "}", 9999), nested(`{"a":`, "}", 10000),
+		strings.Repeat(`{"a":`, 10000) + "1" + strings.Repeat("}", 10000), strings.Repeat(`{"a":`, 10001) + "1" + strings.Repeat("}", 10001),
 		`{"\u0065vents":[{}]}`, `{"events":[{"timestamp":-0}]}`, "\"\xed\xa0\x80\"", `"\udc00"`, `"\ud800\u0041"`, "1e5", "-", "2.", "truex",
 	} {
 		f.Add(body, false)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"go.uber.org/goleak"
 )
@@ -162,7 +163,8 @@ func TestMalformedJSONIs400AsHTML(t *testing.T) {
 		strings.Replace(batchOf(v), "Viewed", "View\xffed", 1), strings.Replace(batchOf(v), "Viewed", "View\ned", 1),
 		strings.Replace(batchOf(v), "Viewed", `\ud800`, 1), strings.Replace(batchOf(v), "Viewed", `\x41`, 1),
 		batchOf(`{"eventType":"no such type"}`) + "]", // malformed wins over what breaks a rule before it
-		`{"events":1}}`, "\xef\xbb\xbf" + batchOf(v), batchOf(v) + "\x00",
+		`{"events":1}}`, `{"events":[` + v + " " + v + `]}`, `{"events":[]"more":1}`,
+		strings.Replace(batchOf(v), "Viewed", "\\u0041\xff", 1), strings.Replace(batchOf(v), "[\"a\",", "[\"a\" ", 1), `{"a":01}`, "\xef\xbb\xbf" + batchOf(v), batchOf(v) + "\x00",
 	} {
 		s := New(Options{Now: frozen})
 		w := post(s, body)
@@ -205,6 +207,26 @@ func TestBodiesFromTwoMillionBytesOnAre413(t *testing.T) {
 		}
 	}
 }
+
+func TestTheRestOfABodyThatIsTooLargeIsRead(t *testing.T) {
+	var sc scratch
+	body := strings.NewReader(strings.Repeat("x", 3_000_000))
+	if tooLarge, err := sc.receive(body, -1, 2_000_000); !tooLarge || err != nil || body.Len() != 0 || len(sc.body) != 2_000_000 {
+		t.Errorf("%v, %v, %d bytes left, %d held", tooLarge, err, body.Len(), len(sc.body))
+	}
+	endless := io.LimitReader(zeros{}, 1<<40)
+	if tooLarge, err := sc.receive(endless, -1, 2_000_000); !tooLarge || err != nil || cap(sc.body) > 4_000_000 {
+		t.Errorf("%v, %v, room for %d bytes", tooLarge, err, cap(sc.body))
+	}
+	broken := io.MultiReader(strings.NewReader("x"), iotest.ErrReader(io.ErrClosedPipe))
+	if _, err := sc.receive(broken, 10, 2_000_000); err == nil {
+		t.Error("a body that breaks off is no error")
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 func TestOneBadEventRefusesTheWholeRequestAndOnlyTheFirstProblemIsNamed(t *testing.T) {
 	good, noIndex, badToken := with(viewed), with(viewed, "index", ""), with(click, "userToken", `"a@b"`)

@@ -207,6 +207,7 @@ func moneyCases() []ruleCase {
 		one(ruleObjectDataItems, "too few", purchase, "objectData", `[{"quantity":1},{"quantity":1}]`, `[{"quantity":1}]`),
 		one(ruleObjectDataItems, "too many", bare, "objectData", item(`"quantity":1`), `[{"quantity":1},{"quantity":1}]`),
 		one(ruleObjectDataItems, "empty", bare, "objectData", "", "[]"),
+		leniently(two(ruleObjectDataItems, "empty, with filters", with(clickFilters), with(clickFilters, "objectData", "[]"))),
 		one(ruleObjectDataKeys, "unknown key", bare, "objectData", item(`"quantity":1`), item(`"quantity":1,"model":"x"`)),
 		one(ruleObjectDataQueryID, "conversational id", bare, "objectData", item(`"queryID":"`+queryB+`"`), item(`"queryID":"message_x"`)),
 		one(ruleObjectDataQueryID, "33 digits", bare, "objectData", item(`"queryID":"`+queryB+`"`), item(`"queryID":"`+queryB+`0"`)),
@@ -351,7 +352,9 @@ func TestLimitsAreOptions(t *testing.T) {
 			t.Errorf("%d %s: want %d", w.Code, w.Body, c.want)
 		}
 	}
-	if w := post(New(Options{MaxAge: -1}), batchOf(with(viewed, "timestamp", "1"))); w.Code != 200 {
-		t.Errorf("without an age limit: %d %s", w.Code, w.Body)
+	for timestamp, want := range map[string]int{"1": 200, "0": 422, "-1": 422} {
+		if w := post(New(Options{MaxAge: -1}), batchOf(with(viewed, "timestamp", timestamp))); w.Code != want {
+			t.Errorf("timestamp %s without an age limit: %d, want %d", timestamp, w.Code, want)
+		}
 	}
 }
