@@ -22,26 +22,30 @@ const (
 // It looks at eight bytes at a time. In the lanes below the first byte that is special no borrow
 // arises, so the lowest set bit of the mask is exact; those above it may be wrong and are not used.
 func scanString(b []byte, i int) (end int, plain bool) {
-	plain = true
-	for {
-		for i+8 <= len(b) {
-			x := binary.LittleEndian.Uint64(b[i:])
-			q, s := x^quotes, x^slashes
-			mask := ((q-lanes)&^q | (s-lanes)&^s | (x - printable) | x) & highBits
-			if mask != 0 {
-				i += bits.TrailingZeros64(mask) >> 3
-				break
-			}
+	for i+8 <= len(b) {
+		x := binary.LittleEndian.Uint64(b[i : i+8])
+		q, s := x^quotes, x^slashes
+		mask := ((q-lanes)&^q | (s-lanes)&^s | (x - printable) | x) & highBits
+		if mask == 0 {
 			i += 8
+			continue
 		}
-		for i < len(b) && b[i] >= 0x20 && b[i] < utf8.RuneSelf && b[i] != '"' && b[i] != '\\' {
-			i++
+		i += bits.TrailingZeros64(mask) >> 3
+		if b[i] == '"' {
+			return i, true
 		}
-		if i >= len(b) {
-			return -1, false
-		}
-		c, n := b[i], 0
-		switch {
+		break
+	}
+	return scanSpecial(b, i)
+}
+
+// scanSpecial is the rest of scanString from a special character on, or from the last few bytes
+// of the document on.
+func scanSpecial(b []byte, i int) (end int, plain bool) {
+	plain = true
+	for i < len(b) {
+		n := 1
+		switch c := b[i]; {
 		case c == '"':
 			return i, plain
 		case c == '\\':
@@ -49,12 +53,15 @@ func scanString(b []byte, i int) (end int, plain bool) {
 			n = escapeLen(b[i:])
 		case c >= utf8.RuneSelf:
 			n = runeLen(b[i:])
+		case c < 0x20:
+			return -1, false
 		}
 		if n == 0 {
 			return -1, false
 		}
 		i += n
 	}
+	return -1, false
 }
 
 // runeLen is the length of the character that b begins with, or 0 if it is not UTF-8.

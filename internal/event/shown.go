@@ -92,7 +92,11 @@ func (d *Decoder) objectIDs(i, most int) (ids [][]byte, next int) {
 			return nil, d.failCount(ruleObjectIDsCount, at, most+1, most)
 		}
 		list = append(list, v)
-		i, more = d.more(end+1, ']')
+		if i = end + 1; i+1 < len(b) && b[i] == ',' && b[i+1] == '"' {
+			i++ // as most people write lists: no need to look for white space
+			continue
+		}
+		i, more = d.more(i, ']')
 	}
 	if i < 0 {
 		return nil, i
