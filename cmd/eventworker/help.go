@@ -35,7 +35,7 @@ func writeHelp(w io.Writer, cmd *cobra.Command) {
 		b.WriteString("\nCommands:\n")
 		for _, c := range cmd.Commands() {
 			if c.IsAvailableCommand() || c.Name() == "help" {
-				fmt.Fprintf(&b, "  %-14s %s\n", c.Name(), c.Short)
+				fmt.Fprintf(&b, "  %-14s %s\n", c.Name(), fold(c.Short, 17))
 			}
 		}
 	}
@@ -46,6 +46,26 @@ func writeHelp(w io.Writer, cmd *cobra.Command) {
 		b.WriteString("\nTopics (eventworker help TOPIC): " + strings.Join(topicNames(), ", ") + "\n")
 	}
 	io.WriteString(w, b.String()) // a reader that went away is noticed by the stream
+}
+
+// fold breaks a text into lines that fit beside a margin, which all but the first begin with.
+func fold(text string, margin int) string {
+	var b strings.Builder
+	width := margin
+	for i, word := range strings.Fields(text) {
+		switch n := len([]rune(word)); {
+		case i == 0:
+			width += n
+		case width+1+n > helpWidth:
+			b.WriteString("\n" + strings.Repeat(" ", margin))
+			width = margin + n
+		default:
+			b.WriteByte(' ')
+			width += 1 + n
+		}
+		b.WriteString(word)
+	}
+	return b.String()
 }
 
 // topics are help texts about more than one command.

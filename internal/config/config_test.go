@@ -239,6 +239,7 @@ func TestRulesAcrossKeys(t *testing.T) {
 		{"event name outside ASCII", []string{"insights.event_names.shown=Gesehen ü"}, "insights.event_names.shown"},
 		{"unknown type", []string{"dedupe.types=bought"}, "dedupe.types[0]: want one of shown"},
 		{"backoff backwards", []string{"delivery.backoff.max_interval=1ms"}, "must not be shorter than initial_interval"},
+		{"broker with credentials hides them", []string{"kafka.brokers=user:pw@host:9092"}, `got "***@host:9092"`},
 		{"application without a name", []string{"insights.applications..app_id=A"}, "want names of 1 to 64"},
 		{"no admin server", []string{"admin.listen="}, ""},
 		{"admin on any address", []string{"admin.listen=:0"}, ""},
@@ -279,6 +280,13 @@ func TestRunNeedsCredentialsAndReadableFiles(t *testing.T) {
 	}
 	if _, err := Load(Sources{File: file, ForRun: true, Set: []string{"delivery.mode=shadow", "insights.only=a"}}); err != nil {
 		t.Errorf("shadow mode needs no key: %v", err)
+	}
+}
+
+func TestValueThatCannotBeReadIsNotSaidToBeMissingToo(t *testing.T) {
+	_, err := Load(Sources{ForRun: true, Set: []string{"insights.applications.default.api_key=k", "insights.applications.default={app_id: [A]}"}})
+	if got := problemsOf(t, err); len(got) != 1 || got[0] != "--set insights.applications.default.app_id: want text, got a list" {
+		t.Errorf("got %q", got)
 	}
 }
 
