@@ -8,7 +8,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// expire drops whole segments from the oldest on while everything in them is before the given time.
+// expire drops whole segments from the oldest on while what is in them is before the given time,
+// but for a few records.
 func (l *impressionLog) expire(before int64) error {
 	l.expired = max(l.expired, before)
 	f := l.files
@@ -19,7 +20,7 @@ func (l *impressionLog) expire(before int64) error {
 		return err
 	}
 	l.sealOld(before)
-	for len(f.segments) > 1 && f.segments[0].newest < before {
+	for len(f.segments) > 1 && f.segments[0].due(before) {
 		if err := l.rescue(f.segments[0], before); err != nil {
 			return err
 		}
@@ -30,26 +31,29 @@ func (l *impressionLog) expire(before int64) error {
 	return nil
 }
 
-// sealOld ends a segment that was started before the given time, so that on a task with little
-// traffic, too, records go after at most twice the window.
+// due says whether a segment can go: at most one in eight of its records is not yet before the
+// given time, and these are known.
+func (s *segment) due(before int64) bool {
+	left, all := s.newest.from(before)
+	return all && int64(left)*8 <= s.records
+}
+
+// sealOld ends a segment most of whose first records are before the given time, so that on a task
+// with little traffic, too, records go after about twice the window.
 func (l *impressionLog) sealOld(before int64) {
 	last := l.files.segments[len(l.files.segments)-1]
-	if last.born == minTime && l.horizon.started {
-		last.born = l.horizon.usual
-	}
 	if last.born != minTime && last.born < before {
 		l.files.seal = true
 	}
 }
 
-// rescue adds the records of a segment that are not yet before the given time anew: those whose
-// clocks were ahead of their neighbours'.
+// rescue adds the records of a segment that are not yet before the given time anew.
 func (l *impressionLog) rescue(s *segment, before int64) error {
-	for i, stray := range s.ahead {
-		if stray.time < before {
+	for i, left := range s.newest.list {
+		if left.time < before {
 			continue
 		}
-		rec, err := l.reachable(stray.addr)
+		rec, err := l.reachable(left.addr)
 		if err != nil {
 			return err
 		}
@@ -63,7 +67,7 @@ func (l *impressionLog) rescue(s *segment, before int64) error {
 			r.load(rec)
 			l.commit(dst, userTag(r.key()), r.Time)
 		}
-		s.ahead[i].time = minTime
+		s.newest.list[i].time = minTime
 		s.rescued = true
 	}
 	if !s.rescued {

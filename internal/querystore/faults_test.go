@@ -76,7 +76,7 @@ func (f *faultyFile) Sync() error {
 }
 
 func faultyModel(t *testing.T, disk *faultyFiles, memory int64) *model {
-	m := &model{disk: true, dir: t.TempDir(), before: minTime}
+	m := &model{disk: true, dir: t.TempDir(), before: minTime, objects: 20}
 	m.opts = Options{Path: m.dir, Memory: memory, SegmentBytes: 64 << 10, files: disk}
 	m.start(t)
 	return m
@@ -86,7 +86,7 @@ func (m *model) impression() effect {
 	i := len(m.effects)
 	e := effect{user: fmt.Sprintf("default\x00user-%d", i%modelUsers), kind: KindImpression, time: 1_700_000_000_000 + int64(i),
 		place: Place{Offset: int64(i)}, query: "00112233445566778899aabbccddeeff", index: "products"}
-	for k := range 20 {
+	for k := range max(m.objects, 1) {
 		e.objects = append(e.objects, fmt.Sprintf("sku-%d-%d", i, k))
 	}
 	return e

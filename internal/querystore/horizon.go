@@ -1,15 +1,14 @@
 package querystore
 
-// horizon knows how new the records below an address are, without reading them. A record's time
-// comes from a client's clock, so some are days or years ahead of their neighbours. Were these
-// taken at their word, one of them would hold its segment, and all after it, until its time has
-// come, and no walk could stop early. They are kept apart instead.
+// horizon knows how new the records below an address are, without reading them: it bounds what a
+// record says of those below it in its chain that have left the ring. A record's time comes from a
+// client's clock, so some are days or years ahead of their neighbours. Taken at its word, one of
+// them would keep all later walks from stopping early. Their users are kept apart instead.
 type horizon struct {
-	// usual follows the times of the records: the newest that is not ahead; minTime before started.
-	usual   int64
-	started bool
-	run     int   // records ahead in a row
-	runMin  int64 // the oldest of them
+	// usual follows the times of the records: the newest that is not ahead; minTime before there were enough.
+	usual  int64
+	run    int   // records ahead in a row
+	runMin int64 // the oldest of them
 
 	// bounds[i] is the newest usual time below the end of the i-th granule after first.
 	first  uint64
@@ -32,45 +31,37 @@ const (
 
 func newHorizon() horizon { return horizon{usual: minTime, ahead: map[uint32]int64{}} }
 
-// note takes a record in and says whether it is ahead of its neighbours.
-func (h *horizon) note(tag uint32, addr uint64, time int64) (ahead bool) {
-	if h.started && time <= h.usual {
+// note takes a record in.
+func (h *horizon) note(tag uint32, addr uint64, time int64) {
+	switch {
+	case time <= h.usual:
 		h.run = 0
-	} else if !h.started || uint64(time)-uint64(h.usual) > uint64(aheadMargin) {
-		ahead = h.stray(tag, time)
-	} else {
+	case h.usual == minTime || uint64(time)-uint64(h.usual) > uint64(aheadMargin):
+		h.stray(tag, time)
+	default:
 		h.usual, h.run = time, 0
 	}
 	if g := addr >> granuleBits; len(h.bounds) == 0 || g-h.first >= uint64(len(h.bounds)) {
 		h.extend(g)
 	}
-	if h.started {
-		h.bounds[len(h.bounds)-1] = h.usual
-	}
-	return ahead
+	h.bounds[len(h.bounds)-1] = h.usual
 }
 
-// stray judges a record that is newer than its neighbours.
-func (h *horizon) stray(tag uint32, time int64) (ahead bool) {
+// stray takes in a record that is newer than its neighbours.
+func (h *horizon) stray(tag uint32, time int64) {
 	if h.run == 0 || time < h.runMin {
 		h.runMin = time
 	}
 	h.run++
 	newest, known := h.ahead[tag]
-	switch {
-	case h.run >= newUsual:
-		h.usual, h.started, h.run = h.runMin, true, 0
-		if time <= h.usual {
-			return false
-		}
-	case !known && len(h.ahead) >= maxAhead:
-		h.usual, h.started, h.run = time, true, 0
-		return false
+	if h.run >= newUsual {
+		h.usual, h.run = h.runMin, 0
+	} else if !known && len(h.ahead) >= maxAhead {
+		h.usual, h.run = time, 0
 	}
-	if !known || time > newest {
+	if time > h.usual && (!known || time > newest) {
 		h.ahead[tag] = time
 	}
-	return true
 }
 
 func (h *horizon) extend(g uint64) {

@@ -29,10 +29,7 @@ func lockFolder(dir string) (*os.File, error) {
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
 		return nil, &LockedError{Path: dir, PID: pid}
 	}
-	pid := strconv.Itoa(os.Getpid()) + "\n"
-	if err := f.Truncate(0); err == nil {
-		_, err = f.WriteAt([]byte(pid), 0) // a full disk must not keep the worker from reading its store
-		_ = err
-	}
+	// Of one width, so that it covers what was there. A full disk must not keep the worker from its store.
+	_, _ = f.WriteAt(fmt.Appendf(nil, "%-20d\n", os.Getpid()), 0)
 	return f, nil
 }

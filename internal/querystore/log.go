@@ -3,6 +3,7 @@ package querystore
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -134,7 +135,8 @@ func (l *impressionLog) commit(rec []byte, tag uint32, time int64) {
 	l.tail = end
 	l.counts.Records++
 	if l.files != nil {
-		l.files.segments[len(l.files.segments)-1].note(&l.horizon, tag, addr, time)
+		l.horizon.note(tag, addr, time)
+		l.files.segments[len(l.files.segments)-1].note(addr, time)
 		l.files.mu.Unlock()
 	}
 	if end-l.fresh >= cleanEvery {
@@ -155,7 +157,7 @@ func (l *impressionLog) newestAt(addr, tail uint64, tag uint32) int64 {
 
 func (l *impressionLog) known(p Place) error {
 	if int(p.Source) >= len(l.sources) {
-		return &RecordError{Field: "source number", Size: int(p.Source), Limit: len(l.sources) - 1}
+		return fmt.Errorf("querystore: task %d: source %d was not given by Source", l.task, p.Source)
 	}
 	return nil
 }

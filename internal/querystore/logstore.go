@@ -283,10 +283,7 @@ func (l *impressionLog) newest() int64 {
 	newest := int64(minTime)
 	if l.files != nil {
 		for _, s := range l.files.segments {
-			newest = max(newest, s.newest)
-			for _, stray := range s.ahead {
-				newest = max(newest, stray.time)
-			}
+			newest = max(newest, s.newest.newest())
 		}
 		return newest
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,7 +29,7 @@ func (l *impressionLog) recover() error {
 	}
 	in := scanner{log: l}
 	for i, base := range found {
-		s := &segment{base: base, end: math.MaxUint64, path: segmentPath(l.files.dir, base), newest: minTime, born: l.horizon.usual}
+		s := newSegment(l.files.dir, base)
 		damage := fmt.Errorf("the bytes from %016x on are missing", l.tail)
 		if base == l.tail {
 			if damage, err = in.segment(s); err != nil {
@@ -145,6 +144,7 @@ func (c *scanner) segment(s *segment) (damage, err error) {
 	s.file = file
 	if n := len(l.files.segments); n > 0 {
 		l.files.segments[n-1].end = s.base
+		l.files.segments[n-1].newest.trim()
 	}
 	l.files.segments = append(l.files.segments, s)
 	l.tail = s.base + segmentHeader
@@ -279,7 +279,8 @@ func (c *scanner) take(s *segment, block []byte) {
 		} else {
 			tag := userTag(r.key())
 			l.index.swap(tag, uint32(addr/unit), l.alive(l.tail))
-			s.note(&l.horizon, tag, addr, r.Time)
+			l.horizon.note(tag, addr, r.Time)
+			s.note(addr, r.Time)
 			l.counts.Records++
 		}
 		addr += uint64(len(r.b))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"path/filepath"
+	"slices"
 	"sort"
 )
 
@@ -39,30 +40,31 @@ type segment struct {
 	// Of the task.
 	named   int   // sources whose names it holds
 	records int64 // records it holds
-	newest  int64 // the newest time of its records but for those in ahead
-	ahead   []strayRecord
-	rescued bool  // some of ahead were added anew, and must be durable before this one goes
-	born    int64 // the usual time when it was started
+	newest  newestRecords
+	rescued bool    // some records were added anew, and must be durable before this one goes
+	firsts  []int64 // times of its first records
+	born    int64   // the median of firsts once there are enough, minTime before
 }
 
-type strayRecord struct {
-	addr uint64
-	time int64
-}
+// enoughFirsts is how many records say when a segment was born.
+const enoughFirsts = 31
 
-// maxStrays bounds the list of a segment's records ahead; further ones are taken at their word.
-const maxStrays = 4096
+func newSegment(dir string, base uint64) *segment {
+	return &segment{base: base, end: math.MaxUint64, path: segmentPath(dir, base), newest: newestRecords{floor: minTime}, born: minTime}
+}
 
 // note takes a record in.
-func (s *segment) note(h *horizon, tag uint32, addr uint64, time int64) {
+func (s *segment) note(addr uint64, time int64) {
 	s.records++
 	if time == minTime {
 		return // a forget record
 	}
-	if ahead := h.note(tag, addr, time); ahead && len(s.ahead) < maxStrays {
-		s.ahead = append(s.ahead, strayRecord{addr, time})
-	} else {
-		s.newest = max(s.newest, time)
+	s.newest.note(addr, time)
+	if s.born == minTime {
+		if s.firsts = append(s.firsts, time); len(s.firsts) == enoughFirsts {
+			slices.Sort(s.firsts)
+			s.born, s.firsts = s.firsts[enoughFirsts/2], nil
+		}
 	}
 }
 
@@ -103,10 +105,11 @@ func (l *impressionLog) roll() {
 	f := l.files
 	if n := len(f.segments); n > 0 {
 		f.segments[n-1].end = l.tail
+		f.segments[n-1].newest.trim()
 	} else {
 		l.base = l.tail
 	}
-	f.segments = append(f.segments, &segment{base: l.tail, end: math.MaxUint64, path: segmentPath(f.dir, l.tail), newest: minTime, born: l.horizon.usual})
+	f.segments = append(f.segments, newSegment(f.dir, l.tail))
 	f.seal = false
 	var head [segmentHeader]byte
 	putSegmentHeader(head[:], l.task, l.tail)
