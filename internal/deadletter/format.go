@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -280,9 +281,9 @@ func (w *headerWriter) message(l *Letter) Message {
 
 // last is the last header of a name, which Kafka's clients agree is the one that counts.
 func last(headers []Header, key string) (value []byte, ok bool) {
-	for i := len(headers) - 1; i >= 0; i-- {
-		if headers[i].Key == key {
-			return headers[i].Value, true
+	for _, h := range slices.Backward(headers) {
+		if h.Key == key {
+			return h.Value, true
 		}
 	}
 	return nil, false
@@ -300,7 +301,7 @@ func shrink(headers []Header, step int) []Header {
 	drop := [][]string{{HeaderTraceparent}, {HeaderResolved}, {HeaderParts, HeaderEdited}}[:step]
 	invalid, _ := last(headers, HeaderReason)
 	if step == maxShrink && !bytes.Equal(invalid, []byte(event.Invalid.String())) {
-		drop = append(drop[:len(drop):len(drop)], []string{HeaderField, HeaderRule})
+		drop = append(slices.Clip(drop), []string{HeaderField, HeaderRule})
 	}
 	kept := make([]Header, 0, len(headers))
 next:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -245,7 +246,8 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 }
 
 func TestOfAHeaderThatIsThereTwiceTheLastCounts(t *testing.T) {
-	headers := append(Encode(rejected(), "g").Headers, header(HeaderGroup, []byte("second")))
+	headers := Encode(rejected(), "g").Headers
+	headers = append(headers, header(HeaderGroup, []byte("second")))
 	c, err := Decode(headers)
 	if err != nil || c.Group != "second" {
 		t.Errorf("group %q, %v", c.Group, err)
@@ -397,7 +399,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(HeaderResolved, []byte(`[{"object":1,"queryID":"","position":1e1}]`))
 	good := Encode(rejected(), "g").Headers
 	f.Fuzz(func(t *testing.T, key string, value []byte) {
-		headers := append(good[:len(good):len(good)], header(key, value))
+		headers := slices.Concat(good, []Header{header(key, value)})
 		c, err := Decode(headers)
 		if err != nil {
 			return

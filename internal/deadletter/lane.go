@@ -173,26 +173,31 @@ func (ln *lane) refused(ctx context.Context, one *letter, epoch int, err error) 
 
 // shorten takes the next step of shrink that helps, and says whether there was one.
 func (ln *lane) shorten(one *letter, epoch int, err error) bool {
-	if !tooLarge(err) {
+	shorter := one.shorter()
+	if shorter == nil || !tooLarge(err) {
 		return false
 	}
-	for step := one.steps + 1; step <= maxShrink; step++ {
-		shorter := *one
-		shorter.steps = step
-		shorter.message.Headers = shrink(one.message.Headers, step)
-		if shorter.size = shorter.message.Size(); shorter.size == one.size {
-			continue
-		}
-		w := ln.writer
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if ln.epoch == epoch {
-			w.bytes -= int64(one.size - shorter.size)
-			ln.queue[0] = &shorter
-		}
-		return true
+	w := ln.writer
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ln.epoch == epoch {
+		w.bytes -= int64(one.size - shorter.size)
+		ln.queue[0] = shorter
 	}
-	return false
+	return true
+}
+
+// shorter is the letter after the next step of shrink that saves anything, nil where none does.
+func (one *letter) shorter() *letter {
+	for step := one.steps + 1; step <= maxShrink; step++ {
+		next := *one
+		next.steps = step
+		next.message.Headers = shrink(one.message.Headers, step)
+		if next.size = next.message.Size(); next.size < one.size {
+			return &next
+		}
+	}
+	return nil
 }
 
 // acknowledge takes written letters off the queue and tells their owners.

@@ -45,9 +45,9 @@ type options struct {
 func main() {
 	o := parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer cancel()
 	go watchParent(cancel)
 	status, err := run(ctx, o)
+	cancel()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "real-servers:", err)
 	}

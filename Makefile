@@ -1,0 +1,71 @@
+# make help lists the targets: each line with a ## comment is one.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 10s
+BENCH    ?= .
+PKG      ?= ./...
+
+LINT         := go tool -modfile=tools/golangci-lint/go.mod golangci-lint
+REAL_SERVERS := go run ./scripts/real-servers
+
+.PHONY: help
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/eventworker
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/eventworker ./cmd/eventworker
+
+.PHONY: demo
+demo: ## Run everything in one process: broker, fake API, storefront, worker; prints a report
+	go run ./cmd/eventworker demo
+
+.PHONY: test
+test: ## Run the tests that need nothing but Go (PKG=./internal/join/ for one package)
+	go test $(PKG)
+
+.PHONY: race
+race: ## The same under the race detector
+	go test -race $(PKG)
+
+.PHONY: test-real
+test-real: ## Run all tests with Apache Kafka and Redis, started here (Java 17, Maven, redis-server)
+	EVENTWORKER_REQUIRE_REAL=1 $(REAL_SERVERS) -- go test -count=1 $(PKG)
+
+.PHONY: servers
+servers: ## Start Apache Kafka and Redis and print their addresses; Ctrl-C stops them
+	@$(REAL_SERVERS)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (default 10s)
+	FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+.PHONY: bench
+bench: ## Run the Go benchmarks (BENCH=regexp, PKG=package)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+.PHONY: vet
+vet: ## go vet
+	go vet ./...
+
+.PHONY: fmt
+fmt: ## Format all Go files
+	gofmt -w cmd internal scripts
+
+.PHONY: lint
+lint: ## golangci-lint; its first run builds it (two minutes)
+	$(LINT) run ./...
+
+.PHONY: tidy-check
+tidy-check: ## Check that go.mod and go.sum are tidy
+	go mod tidy -diff
+
+.PHONY: check
+check: vet tidy-check lint race ## What a change should pass before it is pushed
+
+.PHONY: ci
+ci: ## Everything that the continuous integration runs
+	.ci/run
