@@ -40,10 +40,16 @@ func run(ctx context.Context, args []string, s streams) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	err := root.ExecuteContext(ctx)
-	if out.gone.Load() {
+	if a.readerGone() {
 		return exitOK // whoever read our output has seen enough
 	}
 	return a.report(ctx, err)
+}
+
+// readerGone says whether nobody reads standard output any more.
+func (a *app) readerGone() bool {
+	r, ok := a.out.(*reader)
+	return ok && r.gone.Load()
 }
 
 // getenv is the value of one environment variable.

@@ -67,7 +67,7 @@ func TestConfigPrint(t *testing.T) {
 	}
 	inDir(t, map[string]string{"c.yaml": brokenConfig})
 	r = call(t, nil, "config", "print", "-c", "c.yaml")
-	if r.code != exitUsage || r.out != "" || !strings.HasSuffix(r.err, "3 mistakes in the configuration\n") {
+	if r.code != exitUsage || r.out != "" || !strings.Contains(r.err, "\nError: 3 mistakes in the configuration\n") {
 		t.Errorf("%+v", r)
 	}
 }

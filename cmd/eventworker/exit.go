@@ -57,7 +57,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	var wrong *config.Error
 	if errors.As(err, &wrong) {
 		fmt.Fprintln(a.err, wrong)
-		fmt.Fprintf(a.err, "%s in the configuration\n", plural(len(wrong.Problems), "mistake"))
+		fmt.Fprintf(a.err, "Error: %s in the configuration\nTry: eventworker config check\n", plural(len(wrong.Problems), "mistake"))
 		return exitUsage
 	}
 	var f *failure

@@ -33,7 +33,7 @@ func TestErrorsBecomeExitCodes(t *testing.T) {
 		{"wrapped remainder", nil, ran{fmt.Errorf("check: %w", withCode(exitRemainder, "", errors.New("2 refused")))}, 3, "Error: check: 2 refused\n"},
 		{"guard", nil, ran{withCode(exitGuard, "again", errors.New("canary"))}, 4, "Error: canary\nTry: again\n"},
 		{"failure with a hint", nil, ran{failf("again", "no")}, 1, "Error: no\nTry: again\n"},
-		{"configuration", nil, ran{&config.Error{Problems: []config.Problem{{Path: "a", Message: "b"}}}}, 2, "a: b\n1 mistake in the configuration\n"},
+		{"configuration", nil, ran{&config.Error{Problems: []config.Problem{{Path: "a", Message: "b"}}}}, 2, "a: b\nError: 1 mistake in the configuration\nTry: eventworker config check\n"},
 		{"long", nil, ran{errors.New("1\n2\n3\n4")}, 1, "Error: 1\n2\n"},
 		{"SIGINT", stoppedBy(syscall.SIGINT), ran{fmt.Errorf("produce: %w", context.Canceled)}, 130, "Error: interrupted by interrupt\n"},
 		{"SIGTERM", stoppedBy(syscall.SIGTERM), ran{&interrupted{syscall.SIGTERM}}, 143, "Error: interrupted by terminated\n"},

@@ -165,7 +165,9 @@ func (a *app) simulate(ctx context.Context, cmd *cobra.Command, s *simulation) (
 	}
 	p := a.newProgress("simulated", int64(s.shop.Messages))
 	err = s.pump(ctx, g, to, truth, p)
-	p.finish()
+	if !a.readerGone() {
+		p.finish()
+	}
 	return errors.Join(err, truth.close(a.err, err == nil))
 }
 
