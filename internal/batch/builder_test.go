@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -253,6 +254,28 @@ func TestMemoryIsNotUsedAgainWhileABodyIsOpen(t *testing.T) {
 	b.Add(run(0, `{"fourth":4}`))
 	if (*got)[3] == first {
 		t.Error("the memory of a batch was given out twice")
+	}
+}
+
+func TestMemoryKeptForLaterRefersToNothing(t *testing.T) {
+	b := NewBuilder(Limits{}, func(s *Batch[*int]) { s.Done(len(s.Entries)) })
+	b.Add(&Run[*int]{Buf: []byte("{}"), Entries: []Entry[*int]{{End: 2, Ref: new(int)}}})
+	if kept := b.pool.free[0].Entries[:1]; kept[0].Ref != nil {
+		t.Error("a batch that is done still refers to its message")
+	}
+}
+
+func TestTimesFarApartAreOrderedStably(t *testing.T) {
+	entries := make([]Entry[int], 1000)
+	for i := range entries {
+		entries[i].Time = []int64{math.MaxInt64, 5, math.MinInt64}[i%3]
+	}
+	keys := sortedPlaces(entries, nil)
+	for i := 1; i < len(keys); i++ {
+		x, y := keys[i-1], keys[i]
+		if tx, ty := entries[x].Time, entries[y].Time; tx > ty || tx == ty && x > y {
+			t.Fatalf("place %d before %d", x, y)
+		}
 	}
 }
 

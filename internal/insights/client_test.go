@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
 	"reflect"
 	"strings"
@@ -392,6 +393,23 @@ func TestStaleConnectionGetsOneSecondTryAtOnce(t *testing.T) {
 				t.Fatalf("%d requests, %#v", n, err)
 			}
 		})
+	}
+}
+
+func TestSecondTryDoesNotForgetThatTheFirstMayHaveBeenTaken(t *testing.T) {
+	requests := 0
+	a := application(t, func(c *ApplicationConfig) {
+		c.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{Reused: true})
+			if requests++; requests == 1 {
+				io.Copy(io.Discard, r.Body)
+			}
+			r.Body.Close()
+			return nil, io.EOF
+		})
+	})
+	if err, ok := sendOne(t, a).(*RetryableError); !ok || !err.MayHaveBeenTaken || requests != 2 {
+		t.Fatalf("%d requests, %#v", requests, err)
 	}
 }
 

@@ -317,6 +317,17 @@ func TestElapsedTimeCountsFromTheFirstTry(t *testing.T) {
 	})
 }
 
+func TestTryAtExactlyTheElapsedLimitIsStillMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigConfig{delivery: DelivererConfig[ref]{MaxElapsedTime: 500 * ms}}, func(c call) reply {
+			return reply{status: []int{503, 200}[c.n]}
+		})
+		r.submit(1)
+		pass(sec)
+		wantKinds(t, r, map[OutcomeKind]int{Delivered: 1})
+	})
+}
+
 func TestSystemicRefusalPausesAfterTwentyEventsAndEndsWithASuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var states *[]State
@@ -349,6 +360,30 @@ func TestSystemicRefusalPausesAfterTwentyEventsAndEndsWithASuccess(t *testing.T)
 			t.Errorf("states %v", *states)
 		}
 		wantKinds(t, r, map[OutcomeKind]int{Rejected: 2 * systemicEvents, Delivered: 1})
+	})
+}
+
+func TestAnOlderRequestThatSucceedsEndsASystemicPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := refusing(func(id int) bool { return id < 100 })
+		r := newRig(t, rigConfig{}, func(c call) reply {
+			a := bad(c)
+			if a.status == 200 {
+				a.after = 100 * ms // on the wire when the pause begins, answered before the first probe
+			}
+			return a
+		})
+		r.submit(20)
+		r.next = 100
+		r.submit(1)
+		synctest.Wait()
+		if s := r.app.Status().State; s != StateSystemic {
+			t.Fatalf("state %s", s)
+		}
+		pass(200 * ms)
+		if s := r.app.Status().State; s != StateOK {
+			t.Errorf("state %s", s)
+		}
 	})
 }
 

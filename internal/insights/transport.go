@@ -27,8 +27,7 @@ func newTransport(inFlight int) *http.Transport {
 		MaxIdleConns:           inFlight,
 		MaxIdleConnsPerHost:    inFlight,
 		IdleConnTimeout:        50 * time.Second, // below the minute after which many load balancers hang up
-		ExpectContinueTimeout:  time.Second,
-		DisableCompression:     true, // answers are a few dozen bytes
+		DisableCompression:     true,             // answers are a few dozen bytes
 		MaxResponseHeaderBytes: 64 << 10,
 		WriteBufferSize:        64 << 10,
 	}
