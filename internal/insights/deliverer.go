@@ -27,6 +27,10 @@ type DelivererConfig[R any] struct {
 	// DeadLetterAmbiguous: purchases leave as Ambiguous after a request that failed and may have been
 	// taken all the same (delivery.ambiguous.purchases: dead-letter). Otherwise they are tried again.
 	DeadLetterAmbiguous bool
+	// MaySend is asked before each request, under a lock, and must not wait: false while the caller's
+	// right to deliver is in doubt, as when a group member has not been heard for its session
+	// time-out. Events wait, and it is asked again within a second. nil: always.
+	MaySend func() bool
 }
 
 // Deliverer delivers batches of one application and tells what became of each event, for the life
@@ -205,7 +209,9 @@ func (d *Deliverer[R]) take() (it *item[R], t ticket, at time.Time, over bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v := away
-	if it = d.next(); it != nil {
+	if d.cfg.MaySend != nil && !d.cfg.MaySend() {
+		at = time.Now().Add(time.Second)
+	} else if it = d.next(); it != nil {
 		if t, v, at = d.app.acquire(it.len(), d.draining); v == granted {
 			d.flying[it] = it.oldest()
 			return it, t, at, false
@@ -218,7 +224,8 @@ func (d *Deliverer[R]) take() (it *item[R], t ticket, at time.Time, over bool) {
 	if expiry := time.UnixMilli(d.expiry); d.expiry != never && expiry.Before(at) {
 		at = expiry
 	}
-	// In a drain, only the answer to a request on the wire can change what may be tried.
+	// In a drain only the answer to a request on the wire can change what may be tried; the right to
+	// send is not waited for.
 	return nil, t, at, d.draining && v == away && len(d.flying) == 0
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -569,6 +570,26 @@ func TestShadowMakesNoRequest(t *testing.T) {
 		wantKinds(t, r, map[OutcomeKind]int{Delivered: 7})
 		if r.api.count() != 0 {
 			t.Error("a request was made")
+		}
+	})
+}
+
+func TestNothingIsSentWhileTheRightToSendIsInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var may atomic.Bool
+		r := newRig(t, rigConfig{delivery: DelivererConfig[ref]{MaxEventAge: 10 * sec, MaySend: may.Load}}, ok)
+		r.submit(1)
+		pass(5500 * ms)
+		may.Store(true)
+		pass(sec)
+		wantTimes(t, r.api.times(), 6*sec)
+		may.Store(false)
+		r.submit(1)
+		pass(11 * sec)
+		wantKinds(t, r, map[OutcomeKind]int{Delivered: 1, Expired: 1})
+		r.submit(1)
+		if left, took := drainWithin(r, time.Minute); left != 1 || took != 0 {
+			t.Errorf("%d left after %v", left, took)
 		}
 	})
 }
