@@ -417,10 +417,11 @@ func TestItemsWaitForEarlierClicks(t *testing.T) {
 			want: []string{"*", "*", "addToCart products/qA a×1", "*"}},
 		{name: "a click of the same time holds even if it was read later",
 			log: []string{
-				`200 addedToCart {"items":[{"objectID":"a"}]}`,
-				`200 clicked {"objectID":"a"}`,
-				`9000 clicked {"objectID":"z","userToken":"w"}`},
-			want: []string{"addToCart products a×1", "click products a", "*"}},
+				`200 addedToCart {"items":[{"objectID":"a"},{"objectID":"b"}]}`,
+				`200 clicked {"objectID":"a","queryID":"qF","position":3}`,
+				`9000 clicked {"objectID":"z","userToken":"w"}`,
+				`150@9001 shown {"index":"products","queryID":"qB","objectIDs":["b"]}`},
+			want: []string{"addToCart products/qF a×1; addToCart products b×1", "click products/qF a@3", "*", "*"}},
 		{name: "an item with its own queryID takes nothing from clicks and does not wait",
 			log: []string{
 				`0 shown {"index":"products_home","queryID":"qA","objectIDs":["a"]}`,

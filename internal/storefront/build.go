@@ -182,17 +182,24 @@ func urlEncode(s string) string {
 	return b.String()
 }
 
-func unique(list []string) (once []string) {
-	for i, s := range list {
-		seen := false
-		for _, earlier := range list[:i] {
-			seen = seen || earlier == s
-		}
-		if !seen {
+func unique(list []string) []string {
+	once := make([]string, 0, len(list))
+	for _, s := range list {
+		if !contains(once, s) {
 			once = append(once, s)
 		}
 	}
 	return once
+}
+
+// contains is slices.Contains for texts that mostly differ in their last byte.
+func contains(list []string, s string) bool {
+	for _, e := range list {
+		if len(e) == len(s) && (s == "" || e[len(s)-1] == s[len(s)-1]) && e == s {
+			return true
+		}
+	}
+	return false
 }
 
 func chunks[E any](list []E, size int) (parts [][]E) {

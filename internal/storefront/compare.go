@@ -26,6 +26,18 @@ func (c Counts) Each(f func(d insightsfake.Digest, count int)) {
 	}
 }
 
+// Known gives the events of a list by their digest, for Arrived.Event.
+func Known(events []insightsfake.Event) func(insightsfake.Digest) (insightsfake.Event, bool) {
+	by := make(map[insightsfake.Digest]insightsfake.Event, len(events))
+	for i := range events {
+		by[events[i].Digest()] = events[i]
+	}
+	return func(d insightsfake.Digest) (insightsfake.Event, bool) {
+		e, known := by[d]
+		return e, known
+	}
+}
+
 // DeadLetter is what the comparison has to know of one dead letter.
 type DeadLetter struct {
 	Seq    uint64 // by its header SeqHeader
@@ -65,12 +77,11 @@ func (t *Truth) Compare(a Arrived, explain int) *Report {
 type state uint8
 
 const (
-	sawMissing   state = 1 << iota // an event that must come did not
-	sawLetter                      // a dead letter came
-	sawReason                      // with another reason or other parts than it must have
-	sawWrong                       // an event came in place of a missing one
-	sawRepeat                      // an event or a dead letter came too often
-	sawIncidence                   // an event came though none of this message may
+	sawMissing state = 1 << iota // an event that must come did not
+	sawLetter                    // a dead letter came
+	sawReason                    // with another reason or other parts than it must have
+	sawWrong                     // an event came in place of a missing one
+	sawSurplus                   // an event came that this message must not give
 )
 
 type comparison struct {
@@ -127,7 +138,6 @@ func (c *comparison) event(same []expectation) {
 
 // repeated notes that something of a message came too often.
 func (c *comparison) repeated(seq uint64, times int) {
-	c.state[seq] |= sawRepeat
 	d := &c.report.Duplicates
 	if c.arrived.InFlight != nil && c.arrived.InFlight(seq) {
 		d.InFlight += times
@@ -234,7 +244,7 @@ func (c *comparison) pair(explain int) {
 		if c.state[s.seq]&sawMissing != 0 {
 			c.state[s.seq] |= sawWrong
 		} else {
-			c.state[s.seq] |= sawIncidence
+			c.state[s.seq] |= sawSurplus
 		}
 	}
 }
@@ -243,7 +253,7 @@ func (c *comparison) pair(explain int) {
 func (c *comparison) differs(seq uint64) bool {
 	s := c.state[seq]
 	letter := c.truth.codes[seq].outcome() == DeadLettered
-	return s&(sawMissing|sawReason|sawWrong|sawIncidence) != 0 || (s&sawLetter != 0) != letter
+	return s&(sawMissing|sawReason|sawWrong|sawSurplus) != 0 || (s&sawLetter != 0) != letter
 }
 
 // classify puts each message in one class.
@@ -304,7 +314,7 @@ func (c *comparison) class(seq uint64) Class {
 		return Wrong
 	case s&sawMissing != 0:
 		return Missing
-	case s&sawIncidence != 0:
+	case s&sawSurplus != 0:
 		return Surplus
 	}
 	return asExpected

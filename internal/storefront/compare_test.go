@@ -12,7 +12,9 @@ import (
 	"eventworker/internal/insightsfake"
 )
 
-// arrival is what a worker without faults makes of a log.
+var _ Accepted = (*insightsfake.Accepted)(nil)
+
+// arrived is what a worker without faults makes of a log.
 type arrived struct {
 	truth   *Truth
 	counts  Counts
@@ -39,8 +41,7 @@ func arriveAll(t *testing.T, c Config) *arrived {
 }
 
 func (a *arrived) compare() *Report {
-	return a.truth.Compare(Arrived{Accepted: a.counts, DeadLetters: a.letters,
-		Event: func(d insightsfake.Digest) (insightsfake.Event, bool) { e, known := a.events[d]; return e, known }}, 10)
+	return a.truth.Compare(Arrived{Accepted: a.counts, DeadLetters: a.letters, Event: Known(slices.Collect(maps.Values(a.events)))}, 10)
 }
 
 func (a *arrived) arrive(e insightsfake.Event) {

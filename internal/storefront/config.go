@@ -23,7 +23,7 @@ type Config struct {
 	ShownTopic   string `json:"shown_topic,omitempty"`
 	ClickedTopic string `json:"clicked_topic,omitempty"`
 
-	// End is the time of the last message; default a minute before the generator was made. The
+	// End is the time of the last message; default a minute before the generator is made. The
 	// messages spread evenly over Duration before it: by default 5 ms each, at least 10 minutes and
 	// at most 6 hours.
 	End      time.Time     `json:"end"`
@@ -40,7 +40,8 @@ type Config struct {
 	Poison     float64 `json:"poison"`       // 0.01: messages for every reason of a dead letter that can be had, and tombstones
 
 	// Rules are those of the worker that will read the log; default DefaultRules. Rules.Now is set
-	// to End where it is 0.
+	// to a minute after End where it is 0: some clients' clocks are seconds ahead, and what is ahead
+	// of the worker's clock is sent otherwise. So a worker should not read the log's end before that.
 	Rules Rules `json:"rules"`
 }
 
@@ -85,7 +86,7 @@ func (c Config) withDefaults() Config {
 		c.Rules = DefaultRules()
 		c.Rules.Now = now
 	}
-	or(&c.Rules.Now, c.End.UnixMilli())
+	or(&c.Rules.Now, c.End.Add(time.Minute).UnixMilli())
 	return c
 }
 
@@ -109,6 +110,9 @@ func (c Config) check() error {
 	}
 	if c.Duration < time.Second || c.Duration > 12*time.Hour {
 		return fmt.Errorf("duration %v: between a second and 12 hours", c.Duration)
+	}
+	if dense := time.Duration(c.Messages) * time.Duration(classes) * time.Millisecond / time.Duration(min(c.Users, 4)); c.Duration < dense {
+		return fmt.Errorf("duration %v: %d messages of %d users need %v for times of their own", c.Duration, c.Messages, c.Users, dense)
 	}
 	return nil
 }

@@ -155,20 +155,22 @@ func (o *writer) recommend(s *said) {
 	if s.style.otherToken {
 		token = "another-" + strings.TrimRight(token[:min(len(token), 60)], "=")
 	}
-	o.name("recommend")
-	o.b = append(o.b, `{"request":{`...)
+	o.name("request")
+	o.b = append(o.b, '{')
 	o.begin("requests")
 	for i := range s.lists {
 		o.request(&s.lists[i], token)
 	}
 	o.end()
-	o.b = append(o.b, `},"response":{`...)
+	o.shut()
+	o.name("response")
+	o.b = append(o.b, '{')
 	o.begin("results")
 	for i := range s.lists {
 		o.result(&s.lists[i])
 	}
 	o.end()
-	o.b = append(o.b, `}}`...)
+	o.shut()
 }
 
 func (o *writer) request(l *list, token string) {

@@ -34,7 +34,7 @@ type Generator struct {
 // no two messages of a user have the same one and an Insights event tells its message.
 type visitor struct {
 	token string
-	last  [4]int64
+	last  [classes]int64
 }
 
 // arrival is something that reaches the log at a time: a message, or a visitor who comes back.
@@ -222,18 +222,20 @@ func tokenOf(user int) string {
 	return "user-" + strconv.Itoa(user)
 }
 
-// Classes of timestamps: their residue modulo 4 keeps those of a user apart.
+// Classes of timestamps: their residue modulo the number of classes keeps those of a user apart.
 const (
-	regular = 0
-	skewed  = 1
-	ahead   = 2
+	regular = iota
+	skewed
+	ahead
+	_
+	classes // a power of two
 )
 
 // stamp gives a timestamp of a class near the wanted one that this user has not had.
 func (v *visitor) stamp(wanted int64, class int64) int64 {
-	t := wanted&^3 + class
+	t := wanted&^(classes-1) + class
 	if t <= v.last[class] {
-		t = v.last[class] + 4
+		t = v.last[class] + classes
 	}
 	v.last[class] = t
 	return t

@@ -114,8 +114,8 @@ func TestJSONFormKeepsEveryByte(t *testing.T) {
 
 // What the generator means to say, and what a reading of its bytes by the contract finds, are the same.
 func TestMessagesSayWhatTheGeneratorMeans(t *testing.T) {
-	c := testConfig(30_000)
-	c.Poison = 0.1
+	c := testConfig(8000)
+	c.Poison = 0.15
 	rules := c.withDefaults().Rules
 	judge := NewTruth(rules)
 	forEach(t, c, func(m *Message) {
@@ -154,7 +154,7 @@ func plain(s *said) {
 
 func TestEveryReasonOccurs(t *testing.T) {
 	seen := map[string]int{}
-	c := testConfig(30_000)
+	c := testConfig(10_000)
 	truthOf(t, c, func(v *Verdict) { seen[string(v.Outcome)+" "+v.Reason]++ })
 	for _, want := range []string{"delivered ", "absorbed stored", "absorbed duplicate", "absorbed tombstone",
 		"dead-lettered malformed", "dead-lettered unknown-type", "dead-lettered invalid", "dead-lettered unknown-application",
@@ -167,9 +167,10 @@ func TestEveryReasonOccurs(t *testing.T) {
 	for _, n := range seen {
 		total += n
 	}
-	if total != 30_000 {
+	if total != 10_000 {
 		t.Errorf("%d verdicts, want one a message: %v", total, seen)
 	}
+	c.Messages = 3000
 	for _, onMiss := range []string{OnMissDeadLetter, OnMissDrop} {
 		seen = map[string]int{}
 		c.Rules = DefaultRules()
@@ -184,7 +185,7 @@ func TestEveryReasonOccurs(t *testing.T) {
 // Each shape of traffic that the join must get right is in the log.
 func TestTrafficHasEveryShape(t *testing.T) {
 	shapes := map[string]int{}
-	c := testConfig(30_000)
+	c := testConfig(10_000)
 	truthOf(t, c, func(v *Verdict) {
 		for i := range v.Events {
 			e := &v.Events[i]
@@ -228,7 +229,7 @@ func TestTrafficHasEveryShape(t *testing.T) {
 
 // An Insights event tells its message: no two messages have events of one user and time.
 func TestEventsTellTheirMessage(t *testing.T) {
-	c := testConfig(30_000)
+	c := testConfig(15_000)
 	of := map[origin]uint64{}
 	digests := map[insightsfake.Digest]uint64{}
 	truthOf(t, c, func(v *Verdict) {
@@ -243,8 +244,8 @@ func TestEventsTellTheirMessage(t *testing.T) {
 				t.Fatalf("seed %d: messages %d and %d have the same event", c.Seed, other, v.Seq)
 			}
 			digests[e.Digest()] = v.Seq
-			if e.Timestamp > c.End.UnixMilli()+maxAhead {
-				t.Fatalf("seed %d: message %d is of the future", c.Seed, v.Seq)
+			if e.Timestamp > c.End.Add(10*time.Second).UnixMilli() {
+				t.Fatalf("seed %d: message %d is %d ms after the end", c.Seed, v.Seq, e.Timestamp-c.End.UnixMilli())
 			}
 		}
 	})
@@ -273,7 +274,7 @@ func TestLogIsOfTheAskedSizeTimeAndPlace(t *testing.T) {
 }
 
 func TestConfigurationThatCannotBeIsRefused(t *testing.T) {
-	for _, c := range []Config{{Partitions: -1}, {Users: -1}, {UserSkew: 1}, {Poison: 2}, {Duration: time.Millisecond}, {Messages: 1 << 32},
+	for _, c := range []Config{{Partitions: -1}, {Users: -1}, {UserSkew: 1}, {Poison: 2}, {Duration: time.Millisecond}, {Messages: 1_000_000, Duration: 10 * time.Minute}, {Messages: 1 << 32},
 		{Mix: Mix{Clicked: 1}}} {
 		if _, err := NewGenerator(c); err == nil {
 			t.Errorf("%+v was accepted", c)
@@ -286,7 +287,7 @@ func TestConfigurationThatCannotBeIsRefused(t *testing.T) {
 
 func BenchmarkGenerate(b *testing.B) {
 	b.ReportAllocs()
-	c := testConfig(1 << 31)
+	c := testConfig(1 << 23)
 	c.Users, c.Poison = 100_000, 0
 	g, err := NewGenerator(c)
 	if err != nil {

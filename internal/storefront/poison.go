@@ -77,7 +77,7 @@ var spoils = []spoiled{
 	{"invalid", `{"type":"recommendation.shown",` + valid + `,"index":"` + strings.Repeat("i", 257) + `","objectIDs":["$O"]}`},
 	{"invalid", `{"type":"recommendation.shown",` + valid + `,"lists":[]}`},
 	{"invalid", `{"type":"recommendation.shown",` + valid + `,"lists":[{"index":"products","queryID":"$Q"}]}`},
-	{"invalid", `{"type":"recommendation.shown",` + valid + `,"recommend":{"request":{"requests":[]}}}`},
+	{"invalid", `{"type":"recommendation.shown",` + valid + `,"request":{"requests":[{"indexName":"products","model":"trending-items","threshold":0}]}}`},
 	{"invalid", `{"type":"recommendation.shown",` + valid + `,"index":"another_shop","queryID":"$Q","objectIDs":["$O"]}`},
 	{"invalid", `{"type":"recommendation.addedToCart",` + valid + `,"currency":"EUR"}`},
 	{"invalid", `{"type":"recommendation.addedToCart",` + valid + `,"items":[]}`},

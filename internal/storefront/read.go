@@ -37,7 +37,7 @@ const maxDepth = 32
 
 // knownNames are the names that the contract knows, wherever they stand.
 var knownNames = set(`type userToken authenticatedUserToken id timestamp application eventName objectIDs index queryID model
-	positionOffset analyticsTags lists recommend request response requests results facets facetName facetValue objectID position
+	positionOffset analyticsTags lists request response requests results facets facetName facetValue objectID position
 	positions items price quantity discount currency value orderID hits indexName queryParameters`)
 
 func set(words string) map[string]bool {
@@ -281,7 +281,11 @@ func (r *reader) facet(o tree) facet {
 }
 
 func (r *reader) shown(s *said, o tree) {
-	s.form = r.oneOf(o, "objectIDs", "lists", "recommend", "facets")
+	recommend := "request"
+	if _, there := o["response"]; there {
+		recommend = "response"
+	}
+	s.form = r.oneOf(o, "objectIDs", "lists", recommend, "facets")
 	switch s.form {
 	case flatForm:
 		s.lists = []list{r.shownList(o)}
@@ -326,10 +330,8 @@ func (r *reader) shownList(o tree) list {
 }
 
 func (r *reader) recommend(s *said, o tree) {
-	both, is := o["recommend"].(tree)
-	r.require(is)
-	request, isRequest := both["request"].(tree)
-	response, isResponse := both["response"].(tree)
+	request, isRequest := o["request"].(tree)
+	response, isResponse := o["response"].(tree)
 	r.require(isRequest && isResponse)
 	requests := r.objects(request, "requests", 1, 50)
 	results := r.objects(response, "results", 1, 50)

@@ -45,18 +45,18 @@ func (g *Generator) begin(user int, k kind, now int64) *said {
 func (g *Generator) page(user int, now int64) *said {
 	s := g.begin(user, shown, now)
 	switch draw := g.random.Float64(); {
-	case draw < 0.60:
+	case draw < 0.70:
 		s.form = flatForm
 		s.lists = []list{g.list(s, models[g.random.IntN(len(models))])}
 		if g.chance(0.1) {
 			s.lists[0].offset = g.between(1, 100)
 		}
-	case draw < 0.80:
+	case draw < 0.84:
 		s.form = listsForm
 		for range g.between(1, 5) {
 			s.lists = append(s.lists, g.list(s, models[g.random.IntN(len(models))]))
 		}
-	case draw < 0.95:
+	case draw < 0.94:
 		g.recommend(s)
 	default:
 		s.form = facetsForm
@@ -132,15 +132,6 @@ func (g *Generator) list(s *said, model string) list {
 		l.tags = []string{"shop", "page:" + strconv.Itoa(g.random.IntN(20))}
 	}
 	return l
-}
-
-func contains(list []string, s string) bool {
-	for _, e := range list {
-		if e == s {
-			return true
-		}
-	}
-	return false
 }
 
 func (g *Generator) object() string { return g.objects[g.drawn[g.random.Uint64()>>48]] }
