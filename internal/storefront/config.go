@@ -25,7 +25,7 @@ type Config struct {
 
 	// End is the time of the last message; default a minute before the generator is made. The
 	// messages spread evenly over Duration before it: by default 5 ms each, at least 10 minutes and
-	// at most 6 hours.
+	// at most 6 hours, or 1 ms each where that is more; at most 48 hours.
 	End      time.Time     `json:"end"`
 	Duration time.Duration `json:"duration"`
 
@@ -73,7 +73,8 @@ func (c Config) withDefaults() Config {
 	if c.End.IsZero() {
 		c.End = time.Now().Add(-time.Minute).Truncate(time.Millisecond)
 	}
-	or(&c.Duration, min(max(time.Duration(c.Messages)*5*time.Millisecond, 10*time.Minute), 6*time.Hour))
+	count := time.Duration(c.Messages)
+	or(&c.Duration, max(min(count*5*time.Millisecond, 6*time.Hour), count*time.Millisecond, 10*time.Minute))
 	or(&c.Mix, Mix{Shown: 70, Clicked: 20, Bought: 10})
 	for _, s := range []struct {
 		share    *float64
