@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"cmp"
 	"encoding/binary"
 	"maps"
 	"slices"
@@ -13,6 +14,19 @@ import (
 // older version, make the group fall back to range, which also keeps tasks together as long as all
 // members read the same topics with the same number of partitions.
 const balancerName = "eventworker-tasks-v1"
+
+// rangeBalancer is the library's range over partitions in order. The library takes them in the order of
+// the brokers' metadata, which differs by topic, and so would split tasks.
+type rangeBalancer struct{ kafka.RangeGroupBalancer }
+
+// AssignGroups implements kafka.GroupBalancer.
+func (r rangeBalancer) AssignGroups(members []kafka.GroupMember, partitions []kafka.Partition) kafka.GroupMemberAssignments {
+	partitions = slices.Clone(partitions)
+	slices.SortFunc(partitions, func(a, b kafka.Partition) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.ID, b.ID))
+	})
+	return r.RangeGroupBalancer.AssignGroups(members, partitions)
+}
 
 // taskBalancer assigns whole tasks, the partitions of one number over all topics, and leaves a task
 // with the member that had it last as far as an even share allows.
@@ -116,15 +130,7 @@ func eligible(members []kafka.GroupMember, topics map[string]bool) []kafka.Group
 			out = append(out, m)
 		}
 	}
-	slices.SortFunc(out, func(a, b kafka.GroupMember) int {
-		switch {
-		case a.ID < b.ID:
-			return -1
-		case a.ID > b.ID:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(out, func(a, b kafka.GroupMember) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 

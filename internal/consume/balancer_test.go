@@ -124,6 +124,30 @@ func TestNoTaskIsSplitWhileATopicAppears(t *testing.T) {
 	}
 }
 
+// TestRangeKeepsTasksWhole whatever the order of the brokers' metadata.
+func TestRangeKeepsTasksWhole(t *testing.T) {
+	topics := []string{"clicks", "shown"}
+	members := []kafka.GroupMember{{ID: "a", Topics: topics}, {ID: "b", Topics: topics}}
+	var ps []kafka.Partition
+	for _, id := range []int{2, 0, 3, 1} {
+		ps = append(ps, kafka.Partition{Topic: "clicks", ID: id}, kafka.Partition{Topic: "shown", ID: 3 - id})
+	}
+	got := rangeBalancer{}.AssignGroups(members, ps)
+	for _, m := range members {
+		if !slices.Equal(got[m.ID]["clicks"], got[m.ID]["shown"]) || len(got[m.ID]["clicks"]) != 2 {
+			t.Errorf("%s has %v", m.ID, got[m.ID])
+		}
+	}
+}
+
+func TestSplitTasksAreSeen(t *testing.T) {
+	g := &Generation{layout: &layout{counts: map[string]int{"clicks": 4, "shown": 4}}}
+	g.Tasks = []*Task{{Number: 0, Partitions: []*Partition{{}, {}}}, {Number: 1, Partitions: []*Partition{{}}}}
+	if n := g.splitTasks(); n != 1 {
+		t.Errorf("%d split tasks, want 1", n)
+	}
+}
+
 func FuzzDecodeClaim(f *testing.F) {
 	b := &taskBalancer{}
 	b.remember(7, []int32{1, 2, 3})

@@ -54,6 +54,9 @@ func (g *Generation) commit(ctx context.Context) (pending bool, err error) {
 		if frontier > p.committed.Load() && frontier > p.start {
 			tp := topicPartition{p.Topic, p.ID}
 			commits[tp], moved[tp] = commit{offset: frontier}, p
+			if g.c.cfg.Metadata != nil {
+				commits[tp] = commit{offset: frontier, metadata: g.c.cfg.Metadata(p, frontier)}
+			}
 		}
 	}
 	if len(commits) == 0 {

@@ -69,6 +69,9 @@ type Config struct {
 	// first assignment are settled and committed. With several workers each looks at the partitions
 	// that it was assigned first and still has: those that move to another worker are that one's.
 	UntilCaughtUp bool
+	// Metadata is the text to commit with a partition's frontier, at most 4,096 bytes; nil: none. It is
+	// called by the committer, and the owner of the partition reads it back with [Partition.CommitMetadata].
+	Metadata func(p *Partition, frontier int64) string
 	// Poison overwrites buffers before they are used again, so that tests see who reads them too late.
 	Poison bool
 
@@ -300,7 +303,7 @@ func (c *Consumer) join(l *layout) (*membership, error) {
 		Brokers:           c.cfg.Brokers,
 		Dialer:            Dialer(conn),
 		Topics:            l.topics(),
-		GroupBalancers:    []kafka.GroupBalancer{&c.balancer, kafka.RangeGroupBalancer{}},
+		GroupBalancers:    []kafka.GroupBalancer{&c.balancer, rangeBalancer{}},
 		HeartbeatInterval: c.cfg.heartbeatEvery(),
 		SessionTimeout:    c.cfg.SessionTimeout,
 		RebalanceTimeout:  c.cfg.RebalanceTimeout,
@@ -510,10 +513,31 @@ func (c *Consumer) announce(g *Generation) {
 	c.mu.Unlock()
 	c.setState(StateConsuming)
 	g.log.Info("partitions assigned", zap.String("member", g.Member), zap.Int("tasks", len(g.Tasks)), zap.Int("partitions", len(g.partitions)))
+	if n := g.splitTasks(); n > 0 && c.cfg.Copartitioned {
+		g.log.Error("the group's leader split tasks, so that a user's messages do not meet and attribution misses some: a member of the group is not this worker, or an old version of it",
+			zap.Int("tasks", n))
+	}
 	c.checkCaughtUp(g)
 }
 
+// splitTasks counts tasks of which other members have a part.
+func (g *Generation) splitTasks() (n int) {
+	for _, t := range g.Tasks {
+		topics := 0
+		for _, count := range g.layout.counts {
+			if int(t.Number) < count {
+				topics++
+			}
+		}
+		if len(t.Partitions) < topics {
+			n++
+		}
+	}
+	return n
+}
+
 func (c *Consumer) withdraw(g *Generation) {
+	c.condition.forget("fetch", "heartbeat", "commit", "partition counts")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.generation == g {

@@ -140,6 +140,15 @@ func (c *condition) report(what string, err error) {
 	}
 }
 
+// forget drops what a generation reported: the next one may have nothing to do that could recover it.
+func (c *condition) forget(what ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range what {
+		delete(c.wrong, w)
+	}
+}
+
 // oldest is what has been wrong for longest.
 func (c *condition) oldest() (what string, t trouble) {
 	c.mu.Lock()

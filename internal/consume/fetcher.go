@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -20,7 +21,7 @@ const (
 	queueChunks = 2
 	// impatience is how long a fetch waits at the leader while a partition of it is left out for a
 	// reason that may pass at any moment.
-	impatience = 10 * time.Millisecond
+	impatience = 20 * time.Millisecond
 	// answerTime is what a leader has for its answer, on top of the time it was asked to wait.
 	answerTime = 10 * time.Second
 )
@@ -172,6 +173,7 @@ func (f *fetcher) ask(pl *plan, class int, ps []*Partition) (got, starved int) {
 			starved++
 		default:
 			f.g.c.counters.budgetWaits.Add(1)
+			p.setLive(false) // nobody asks for its end
 			p.busy.Store(false)
 		}
 	}
@@ -198,15 +200,7 @@ func (f *fetcher) size(pl *plan, hungry int, leftOut bool) {
 	f.rotate(pl.req.parts[hungry:])
 }
 
-func byTopic(a, b fetchPart) int {
-	switch {
-	case a.p.Topic < b.p.Topic:
-		return -1
-	case a.p.Topic > b.p.Topic:
-		return 1
-	}
-	return 0
-}
+func byTopic(a, b fetchPart) int { return cmp.Compare(a.p.Topic, b.p.Topic) }
 
 // rotate moves topics from the front to the back, so that none is always first.
 func (f *fetcher) rotate(parts []fetchPart) {
@@ -301,8 +295,8 @@ func (f *fetcher) take(ctx context.Context, pl *plan, part *partResponse) {
 		size := chunk.bufBytes + chunk.recBytes
 		back := min(size, pl.grant[class(p.shown)])
 		pl.grant[class(p.shown)] -= back
-		p.hold(size)
-		f.g.budget.release(p.shown, back)
+		p.held.Add(size)
+		f.g.budget.take(p.shown, size-back)
 		if raw > 0 && !out.short {
 			p.fetch.unfold = max(1, min(64, 0.7*p.fetch.unfold+0.3*float64(size)/float64(raw)), 0.9*float64(size)/float64(raw))
 		} else if out.short {

@@ -32,8 +32,8 @@ type Handler interface {
 	//
 	// An error that is not ctx's cause ends [Consumer.Run], and so does returning before ctx is done.
 	Serve(ctx context.Context, g *Generation, drain func() (context.Context, context.CancelFunc)) error
-	// Sync makes store effects durable. It is called before every commit, beside Serve: the frontiers
-	// that are committed were read before it.
+	// Sync makes store effects durable. It is called before every commit, beside Serve, and once more
+	// after Serve returned: the frontiers that are committed were read before it.
 	Sync(ctx context.Context) error
 }
 

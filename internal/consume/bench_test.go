@@ -1,0 +1,61 @@
+package consume
+
+import (
+	"context"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// counting settles everything at once and stops after a number of messages.
+type counting struct {
+	want int
+	done context.CancelFunc
+}
+
+func (h *counting) Sync(context.Context) error { return nil }
+
+func (h *counting) Serve(ctx context.Context, g *Generation, _ func() (context.Context, context.CancelFunc)) error {
+	n := 0
+	for {
+		for _, t := range g.Tasks {
+			for _, p := range t.Partitions {
+				for c := p.Pop(); c != nil; c = p.Pop() {
+					n += len(c.Records)
+					c.SettleAll()
+				}
+			}
+		}
+		if n >= h.want {
+			h.done()
+			<-ctx.Done()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-g.Tasks[0].Wake():
+		}
+	}
+}
+
+// BenchmarkConsumer is the whole consumer over loopback against a broker in the same process, whose
+// CPU counts too.
+func BenchmarkConsumer(b *testing.B) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "events"), kfake.SyntheticFetch(kfake.SyntheticBatch{Records: 47, RecordBytes: 330}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cluster.Close()
+	b.ReportAllocs()
+	b.ResetTimer()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c, err := New(Config{Brokers: cluster.ListenAddrs(), Group: "g", Topics: []string{"events"}}, &counting{want: b.N, done: cancel}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := c.Run(ctx); err != nil {
+		b.Fatal(err)
+	}
+}
