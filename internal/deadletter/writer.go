@@ -77,7 +77,7 @@ type Writer struct {
 	health    *health
 
 	// lifetime ends the lanes; stop ends it.
-	lifetime context.Context //nolint:containedctx // lanes start in Put, which has no context of its own
+	lifetime context.Context // kept, since lanes start in Put, which has no context of its own
 	stop     context.CancelFunc
 	closing  chan struct{}
 
