@@ -65,6 +65,9 @@ func (b *Batch[R]) Bytes(i, j int) int {
 	return Envelope + int(b.Entries[j-1].End-b.Entries[i].Start)
 }
 
+// Event is the JSON object of event i. It may be read until Done was called for it.
+func (b *Batch[R]) Event(i int) []byte { return b.buf[b.Entries[i].Start:b.Entries[i].End] }
+
 // Part is the request body of events i to j, j excluded; i < j.
 func (b *Batch[R]) Part(i, j int) Part {
 	return Part{

@@ -173,6 +173,7 @@ func (r *run) report(ctx context.Context, api *fakeAPI) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.truth.Seal()
 	s := r.worker.Ledger().Snapshot()
 	return &Report{
 		Seed: r.Seed, Messages: r.Messages, Seconds: r.seconds, Rate: float64(r.Messages) / r.seconds,

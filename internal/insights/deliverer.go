@@ -44,7 +44,7 @@ type DelivererConfig[R any] struct {
 type Deliverer[R any] struct {
 	app    *Application
 	cfg    DelivererConfig[R]
-	settle func([]batch.Entry[R], Outcome)
+	settle Settle[R]
 	// maxAge and maxElapsed are the limits in milliseconds, 0: none.
 	maxAge, maxElapsed int64
 
@@ -62,11 +62,15 @@ type Deliverer[R any] struct {
 	stop     context.CancelCauseFunc
 }
 
+// Settle takes what became of events i to j of a batch, j excluded. The batch is valid only during
+// the call.
+type Settle[R any] func(b *batch.Batch[R], i, j int, o Outcome)
+
 // NewDeliverer returns a Deliverer for the application. settle gets each event exactly once, in
 // contiguous parts of batches with one outcome; both are valid only during the call. It is called
 // from the Deliverer's goroutines, several at a time, and not after Run returned. While it waits,
 // one of the requests in flight, or the expiry of events, waits.
-func NewDeliverer[R any](app *Application, cfg DelivererConfig[R], settle func(entries []batch.Entry[R], o Outcome)) *Deliverer[R] {
+func NewDeliverer[R any](app *Application, cfg DelivererConfig[R], settle Settle[R]) *Deliverer[R] {
 	if cfg.MaxBytes <= 0 {
 		cfg.MaxBytes = batch.DefaultMaxBytes
 	}
@@ -269,7 +273,7 @@ func (d *Deliverer[R]) expire() {
 // finish settles all events of it, with the attempts the item counts.
 func (d *Deliverer[R]) finish(it *item[R], o Outcome) {
 	o.Attempts, o.FirstFailed = it.attempts, it.firstFailed
-	d.settle(it.b.Entries[it.i:it.j], o)
+	d.settle(it.b, it.i, it.j, o)
 	n := it.len()
 	it.b.Done(n)
 	d.mu.Lock()

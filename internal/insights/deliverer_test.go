@@ -677,7 +677,7 @@ func TestDrainWaitsForTheWireUntilItsDeadline(t *testing.T) {
 
 func TestDrainWithoutRunLeavesEverything(t *testing.T) {
 	app := application(t, func(c *ApplicationConfig) { c.Transport = newScript(t, ok) })
-	d := NewDeliverer(app, DelivererConfig[int]{}, func([]batch.Entry[int], Outcome) { t.Error("settled") })
+	d := NewDeliverer(app, DelivererConfig[int]{}, func(*batch.Batch[int], int, int, Outcome) { t.Error("settled") })
 	d.Submit(oneBatch(t, 3))
 	for range 2 {
 		if left := d.Drain(t.Context()); left != 3 {
@@ -695,7 +695,7 @@ func TestEndOfRunsContextGivesUpWithItsCause(t *testing.T) {
 		app := application(t, func(c *ApplicationConfig) {
 			c.Transport = newScript(t, func(call) reply { return reply{status: 200, after: 5 * sec} })
 		})
-		d := NewDeliverer(app, DelivererConfig[int]{}, func([]batch.Entry[int], Outcome) { t.Error("settled") })
+		d := NewDeliverer(app, DelivererConfig[int]{}, func(*batch.Batch[int], int, int, Outcome) { t.Error("settled") })
 		d.Submit(oneBatch(t, 3))
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(sec, func() { cancel(why) })

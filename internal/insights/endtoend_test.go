@@ -85,7 +85,8 @@ func TestNothingIsLostOrRefusedWronglyOverAFaultyNetwork(t *testing.T) {
 	outcomes := make([]OutcomeKind, events)
 	left := events
 	all := make(chan struct{})
-	d := NewDeliverer(app, DelivererConfig[int]{}, func(entries []batch.Entry[int], o Outcome) {
+	d := NewDeliverer(app, DelivererConfig[int]{}, func(b *batch.Batch[int], i, j int, o Outcome) {
+		entries := b.Entries[i:j]
 		mu.Lock()
 		defer mu.Unlock()
 		for _, e := range entries {
@@ -186,7 +187,8 @@ func benchmarkDeliver(b *testing.B, app *Application) {
 	defer app.Close()
 	room := make(chan struct{}, 64_000/250) // what the byte budget is to the worker
 	var settled sync.WaitGroup
-	d := NewDeliverer(app, DelivererConfig[*int]{MaxEventAge: 95 * time.Hour}, func(entries []batch.Entry[*int], o Outcome) {
+	d := NewDeliverer(app, DelivererConfig[*int]{MaxEventAge: 95 * time.Hour}, func(b *batch.Batch[*int], i, j int, o Outcome) {
+		entries := b.Entries[i:j]
 		for range len(entries) / 250 {
 			<-room
 			settled.Done()

@@ -176,7 +176,8 @@ func newRig(t testing.TB, cfg rigConfig, reply func(call) reply) *rig {
 	return r
 }
 
-func (r *rig) settle(entries []batch.Entry[ref], o Outcome) {
+func (r *rig) settle(b *batch.Batch[ref], i, j int, o Outcome) {
+	entries := b.Entries[i:j]
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(entries) == 0 {

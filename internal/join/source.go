@@ -15,8 +15,8 @@ type SourceConfig struct {
 	Progress int64
 	// Shown and Clicked say whether the topic may carry such messages.
 	Shown, Clicked bool
-	// Replay marks the replay topic: it holds up a match or a miss only until it is read to its
-	// end, since nothing live comes through it.
+	// Replay marks the replay topic. Nothing live comes through it, so no message waits for it, and
+	// its times do not let history go.
 	Replay bool
 }
 
@@ -40,7 +40,7 @@ func (s *source) reached(t int64) bool { return s.progress >= t || s.atEnd }
 // passed says whether a miss at t can be believed as far as this source goes; expired says that
 // the message has waited as long as it may.
 func (s *source) passed(t int64, expired bool) bool {
-	return s.progress >= t || (s.atEnd && (expired || s.Replay))
+	return s.progress >= t || s.atEnd && expired
 }
 
 // covered is the offset below which every effect of the source is in the section.

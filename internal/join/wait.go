@@ -108,7 +108,7 @@ func (t *Task[M]) final(found class, at int64, item, expired bool) bool {
 		return true
 	}
 	for _, s := range t.sources.list {
-		if !s.Shown && !(item && s.Clicked && t.rules.useClicks) {
+		if s.Replay || !s.Shown && !(item && s.Clicked && t.rules.useClicks) {
 			continue
 		}
 		if found == match && !s.reached(at) || found == miss && !s.passed(at+t.rules.lateness, expired) {

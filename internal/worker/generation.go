@@ -152,14 +152,15 @@ func byChunk(entries []batch.Entry[part], do func(c *consume.Chunk, n int64)) {
 }
 
 // outcomes takes what became of events. It is called from the senders' goroutines.
-func (g *generation) outcomes(entries []batch.Entry[part], o insights.Outcome) {
+func (g *generation) outcomes(b *batch.Batch[part], from, to int, o insights.Outcome) {
+	entries := b.Entries[from:to]
 	byChunk(entries, func(c *consume.Chunk, n int64) { c.Shrink(n) })
 	var delta telemetry.Delta
 	for k := range entries {
 		ref := &entries[k].Ref
 		m := ref.Message
 		if o.Kind != insights.Delivered {
-			m.batch.fail(ref, &o, nil)
+			m.batch.fail(ref, &o, readResolved(b.Event(from+k)))
 		}
 		if m.batch.left[m.i].Add(-1) == 0 {
 			g.finish(m, &delta)

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
@@ -154,6 +153,7 @@ func (w *Worker) delivererConfig(g *consume.Generation) insights.DelivererConfig
 		},
 		IsPurchase:          func(p part) bool { return p.Purchase },
 		DeadLetterAmbiguous: d.Ambiguous.Purchases == "dead-letter",
+		MaySend:             g.Alive,
 	}
 }
 
@@ -165,7 +165,6 @@ func (w *Worker) consumerConfig(secure *tls.Config, mechanism sasl.Mechanism) co
 		Group: k.Group, Topics: k.Topics, ReplayTopic: k.ReplayTopic, ShownTopics: k.ShownTopics, Copartitioned: k.Copartitioned,
 		StartOffset: consume.StartOffset(k.StartOffset), CommitInterval: k.CommitInterval,
 		SessionTimeout: k.SessionTimeout, RebalanceTimeout: k.RebalanceTimeout, DrainTimeout: w.cfg.DrainTimeout,
-		MaxFetchBytes: int(k.MaxFetchBytes), Budget: int64(w.cfg.Memory.Budget), UntilCaughtUp: w.opts.UntilCaughtUp,
-		MaxWait: 500 * time.Millisecond,
+		MaxFetchBytes: int(k.MaxFetchBytes), Budget: int64(w.cfg.Memory.Budget), UntilCaughtUp: w.opts.UntilCaughtUp, Metadata: w.commitMetadata,
 	}
 }
