@@ -136,6 +136,7 @@ func (e effect) differs(r *Record) string {
 
 // A model is what a section must hold.
 type model struct {
+	parent  string // where folders are made
 	dir     string
 	opts    Options
 	disk    bool
@@ -163,10 +164,11 @@ const modelUsers = 5
 
 var topics = []string{"shown", "clicked"}
 
-func newModel(t testing.TB, disk bool, opts Options) *model {
+func newModel(t fataler, parent string, disk bool, opts Options) *model {
 	m := &model{opts: opts, disk: disk, clock: 1_700_000_000_000, coverages: []said{{}}, before: minTime}
 	if disk {
-		m.dir = tempDir(t)
+		m.parent = parent
+		m.dir = m.tempDir(t)
 		m.opts.Path = m.dir
 		m.synced = map[string]int64{}
 		m.opts.files = notedFiles{synced: m.synced}
@@ -175,8 +177,8 @@ func newModel(t testing.TB, disk bool, opts Options) *model {
 	return m
 }
 
-func tempDir(t fataler) string {
-	dir, err := os.MkdirTemp("", "querystore")
+func (m *model) tempDir(t fataler) string {
+	dir, err := os.MkdirTemp(m.parent, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +358,7 @@ func (m *model) sizes(t fataler) map[string]int64 {
 // disk's mercy.
 func (m *model) crash(t *rapid.T) {
 	now := m.sizes(t)
-	dir := tempDir(t)
+	dir := m.tempDir(t)
 	for _, path := range slices.Sorted(maps.Keys(now)) {
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -458,7 +460,7 @@ func TestSectionHoldsWhatWasAddedLikeTheModel(t *testing.T) {
 					opts.Memory = 1 // the least ring, so that walks read files
 					opts.first = rapid.SampledFrom([]uint64{0, 1<<36 - 100<<10}).Draw(rt, "first address")
 				}
-				m := newModel(t, disk, opts)
+				m := newModel(rt, t.TempDir(), disk, opts)
 				rt.Repeat(m.actions(rt))
 				m.stop(rt)
 				_ = os.RemoveAll(m.dir)
