@@ -32,6 +32,11 @@ func TestMessagesArriveInOrderAndTheFrontierIsCommitted(t *testing.T) {
 		c := w.run(w.config("events"), r)
 		r.await(t, "15 messages", func() bool { return r.count() == 15 })
 		r.await(t, "the commit", func() bool { return w.committed("events", 0) == 10 && w.committed("events", 1) == 5 })
+		commits := c.Stats().Commits
+		time.Sleep(time.Minute)
+		if n := c.Stats().Commits - commits; n != 0 {
+			t.Errorf("%d commits although nothing moved", n)
+		}
 		c.mustStop(t)
 		next := map[int32]int64{}
 		for _, s := range r.all() {

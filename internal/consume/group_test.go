@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -265,6 +266,41 @@ func TestAZombieIsNotAlive(t *testing.T) {
 	}, kfake.SeedTopics(1, "events"))
 }
 
+// TestTheLeaseEndsWithTheGroupsPatience: heartbeats are still accepted while the group rebalances, but it
+// waits for this member no longer than the rebalance time-out.
+func TestTheLeaseEndsWithTheGroupsPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := New(Config{Brokers: []string{"localhost:1"}, Group: "g", Topics: []string{"t"}}, newRecorder(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := c.newGeneration(&kafka.Generation{}, &layout{})
+		defer g.cancelDrain()
+		if g.Alive() {
+			t.Error("alive before the first heartbeat")
+		}
+		began := time.Now()
+		g.accepted(began)
+		if until := g.ValidUntil(); !until.Equal(began.Add(15 * time.Second)) {
+			t.Errorf("valid for %v, want 15s", until.Sub(began))
+		}
+		g.heartbeatCode(kafka.RebalanceInProgress, began)
+		time.Sleep(20 * time.Second)
+		g.heartbeatCode(kafka.RebalanceInProgress, time.Now())
+		if until := g.ValidUntil(); !until.Equal(began.Add(27 * time.Second)) {
+			t.Errorf("valid for %v, want 27s", until.Sub(began))
+		}
+		g.heartbeatCode(kafka.UnknownMemberId, time.Now())
+		g.accepted(time.Now())
+		if g.Alive() {
+			t.Error("alive although the group does not know the member")
+		}
+		if g.drainCtx.Err() == nil {
+			t.Error("draining goes on although the membership is lost")
+		}
+	})
+}
+
 // TestCommitsOfAnEndedGenerationAreRefusedAndEndIt: the group went on without this member.
 func TestCommitsOfAnEndedGenerationAreRefusedAndEndIt(t *testing.T) {
 	inWorld(t, func(w *world) {
@@ -337,7 +373,14 @@ func TestStopDuringARebalanceDrainLeavesTheGroup(t *testing.T) {
 		b := w.run(w.config("events"), rb)
 		<-draining
 		a.mustStop(t)
+		stopped := time.Now()
 		rb.await(t, "all tasks", func() bool { return len(assigned(rb)) == 2 && b.Status().Ready })
+		if d := time.Since(stopped); d > 5*time.Second {
+			t.Errorf("the group waited %v for the member that had stopped", d)
+		}
+		if n := b.Stats().Generations; n != 1 {
+			t.Errorf("%d generations, want 1: the member that stopped joined once more", n)
+		}
 		if info := w.cluster.GroupInfo("g"); len(info.Members) != 1 {
 			t.Errorf("%d members, want 1", len(info.Members))
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -184,8 +185,8 @@ func TestATopicMadeAnewIsReadFromItsStart(t *testing.T) {
 			r = newRecorder()
 			c = w.run(w.config("events"), r)
 			r.await(t, "the new message", func() bool { return r.count() == 1 && w.committed("events", 0) == 1 })
-			if n := c.said("beyond the end"); n != 1 || c.Stats().Resets != 1 {
-				t.Errorf("said %d times, %d resets", n, c.Stats().Resets)
+			if n := c.said("beyond the end"); n != 1 || c.Stats().Resets != 1 || c.Stats().Generations != 1 {
+				t.Errorf("said %d times, stats %+v", n, c.Stats())
 			}
 			c.mustStop(t)
 		}, kfake.SeedTopics(1, "events"))
@@ -371,20 +372,55 @@ func TestShownPartitionsAreReadWhileOthersHoldTheirShare(t *testing.T) {
 		cfg.ShownTopics = []string{"shown"}
 		cfg.Budget = 1 << 20
 		r := newRecorder()
-		shown := 0
+		var shown atomic.Int64
 		r.policy = func(c *Chunk, i int) {
 			if c.Partition.Topic == "shown" {
-				shown++
+				shown.Add(1)
 				c.Settle(i)
 			}
 		}
 		c := w.run(cfg, r)
-		r.await(t, "all impressions", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return shown == 60 })
+		r.await(t, "all impressions", func() bool { return shown.Load() == 60 })
+		time.Sleep(10 * time.Second)
 		if other := r.generation().budget.other.Load(); other > 3<<20/4+100<<10 {
 			t.Errorf("the clicks hold %d of %d bytes", other, cfg.Budget)
 		}
 		c.mustStop(t)
 	}, kfake.SeedTopics(1, "clicks", "shown"))
+}
+
+// TestAPartitionThatHoldsNothingAlwaysGetsABatch, although another one holds the whole budget.
+func TestAPartitionThatHoldsNothingAlwaysGetsABatch(t *testing.T) {
+	inWorld(t, func(w *world) {
+		cl := w.client()
+		defer cl.Close()
+		value := make([]byte, 100<<10)
+		send := func(p int32, n int) {
+			for range n {
+				if err := cl.ProduceSync(context.Background(), &kgo.Record{Topic: "events", Partition: p, Value: value}).FirstErr(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		send(0, 40)
+		cfg := w.config("events")
+		cfg.Budget = 1 << 20
+		r := newRecorder()
+		r.policy = func(*Chunk, int) {}
+		c := w.run(cfg, r)
+		r.await(t, "a message", func() bool { return r.count() > 0 })
+		time.Sleep(10 * time.Second)
+		before := r.count()
+		if c.Status().BudgetUsed < cfg.Budget-minGrant {
+			t.Fatalf("only %d bytes are held", c.Status().BudgetUsed)
+		}
+		send(1, 3)
+		time.Sleep(10 * time.Second)
+		if n := r.count() - before; n != 1 {
+			t.Errorf("%d messages of the other partition came, want one batch of 1", n)
+		}
+		c.mustStop(t)
+	}, kfake.SeedTopics(2, "events"))
 }
 
 // TestAnUnreadableBatchStopsItsPartitionOnly and is not skipped.
@@ -438,4 +474,37 @@ func TestAnUnreadableBatchStopsItsPartitionOnly(t *testing.T) {
 		r.await(t, "the message", func() bool { return r.count() == 2 })
 		c.mustStop(t)
 	}, kfake.SeedTopics(2, "events"))
+}
+
+// TestTwoLeadersAreNeverAskedForOnePartitionAtOnce: while the old leader's answer is under way, the new
+// one is not asked, or messages would come twice.
+func TestTwoLeadersAreNeverAskedForOnePartitionAtOnce(t *testing.T) {
+	c, err := New(Config{Brokers: []string{"localhost:1"}, Group: "g", Topics: []string{"t"}}, newRecorder(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := c.newGeneration(&kafka.Generation{Assignments: map[string][]kafka.PartitionAssignment{"t": {{ID: 0}}}}, &layout{})
+	defer g.cancelDrain()
+	p := g.partitions[0]
+	old, young := &fetcher{g: g, broker: 1}, &fetcher{g: g, broker: 2}
+	p.leader.Store(1)
+	under := old.plan(time.Now())
+	if len(under.req.parts) != 1 {
+		t.Fatal("the leader is not asked")
+	}
+	p.leader.Store(2)
+	early := young.plan(time.Now())
+	if len(early.req.parts) != 0 || early.retryAt.IsZero() {
+		t.Errorf("the new leader is asked while the old one answers, next try at %v", early.retryAt)
+	}
+	young.finish(&early)
+	old.finish(&under)
+	late := young.plan(time.Now())
+	if len(late.req.parts) != 1 {
+		t.Error("the new leader is not asked after the old one answered")
+	}
+	young.finish(&late)
+	if used := g.budget.Used(); used != 0 {
+		t.Errorf("%d bytes are still reserved", used)
+	}
 }

@@ -247,6 +247,33 @@ func TestDetachLetsTheBufferGo(t *testing.T) {
 	}
 }
 
+func TestAQuarterOfTheBudgetIsKeptForShownPartitions(t *testing.T) {
+	freed := 0
+	b := newBudget(1000, 250, func() { freed++ })
+	if got := b.reserve(false, 1, 2000); got != 750 {
+		t.Errorf("others got %d of 1000, want 750", got)
+	}
+	if got := b.reserve(false, 1, 1); got != 0 {
+		t.Errorf("others got %d more", got)
+	}
+	if got := b.reserve(true, 1, 2000); got != 250 {
+		t.Errorf("shown got %d, want 250", got)
+	}
+	if got := b.reserve(true, 1, 10); got != 0 || freed != 0 {
+		t.Errorf("shown got %d of nothing, %d wake-ups", got, freed)
+	}
+	b.release(false, 100)
+	if freed != 1 {
+		t.Errorf("%d wake-ups after bytes came back, want 1", freed)
+	}
+	if got := b.reserve(true, 200, 200); got != 0 {
+		t.Errorf("got %d, less than is worth it", got)
+	}
+	if got := b.reserve(true, 1, 200); got != 100 {
+		t.Errorf("shown got %d of what others gave back, want 100", got)
+	}
+}
+
 func BenchmarkSettle(b *testing.B) {
 	p := testPartition(1 << 40)
 	offsets := make([]int64, 3000)
