@@ -72,6 +72,9 @@ type Config struct {
 	// Metadata is the text to commit with a partition's frontier, at most 4,096 bytes; nil: none. It is
 	// called by the committer, and the owner of the partition reads it back with [Partition.CommitMetadata].
 	Metadata func(p *Partition, frontier int64) string
+	// Rewind is told of each task of an assignment and calls want for its partitions of which messages
+	// before the start are wanted once more; nil: none are.
+	Rewind func(t *Task, want func(p *Partition, r Rewind))
 	// Poison overwrites buffers before they are used again, so that tests see who reads them too late.
 	Poison bool
 

@@ -120,7 +120,7 @@ func (g *Generation) position(ctx context.Context, l *layout) error {
 			return err
 		}
 	}
-	return nil
+	return g.rewind(ctx, known)
 }
 
 func (g *Generation) positionOne(p *Partition, commits map[topicPartition]commit, known map[topicPartition]bounds, tp topicPartition) error {
@@ -145,7 +145,7 @@ func (g *Generation) positionOne(p *Partition, commits map[topicPartition]commit
 		p.committed.Store(start)
 		p.metadata = cm.metadata
 	}
-	p.start = start
+	p.start, p.first = start, start
 	p.tracker.start(start)
 	p.position.Store(start)
 	p.end.Store(start)

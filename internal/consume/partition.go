@@ -19,6 +19,7 @@ type Partition struct {
 	wake   func() // tells the fetchers to plan anew
 
 	start    int64
+	first    int64 // what is read first
 	tracker  tracker
 	position atomic.Int64 // the next offset to fetch; written by the fetcher
 	end      atomic.Int64 // last known end: the last stable offset

@@ -1,0 +1,86 @@
+package consume
+
+import (
+	"context"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// Rewind says where reading begins when messages before a partition's start are wanted once more,
+// such as for what they leave in a store that lacks it.
+type Rewind struct {
+	// From is an offset; reading begins there or later.
+	From int64
+	// NotBefore leaves out messages with an earlier record timestamp, as far as offsets can tell.
+	NotBefore time.Time
+}
+
+// rewind asks the handler's side, task by task, which messages before the start are wanted.
+func (g *Generation) rewind(ctx context.Context, known map[topicPartition]bounds) error {
+	if g.c.cfg.Rewind == nil {
+		return nil
+	}
+	wanted := map[topicPartition]Rewind{}
+	byLeader := map[int32][]*Partition{}
+	for _, t := range g.Tasks {
+		g.c.cfg.Rewind(t, func(p *Partition, r Rewind) {
+			tp := topicPartition{p.Topic, p.ID}
+			b, ok := known[tp]
+			if !ok || max(r.From, b.start) >= p.start {
+				return
+			}
+			r.From = max(r.From, b.start)
+			wanted[tp] = r
+			byLeader[g.layout.leaders[tp]] = append(byLeader[g.layout.leaders[tp]], p)
+		})
+	}
+	for leader, partitions := range byLeader {
+		if err := g.rewindLeader(ctx, leader, partitions, wanted); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rewindLeader turns times into offsets. The partitions of a leader mostly ask for one time.
+func (g *Generation) rewindLeader(ctx context.Context, leader int32, partitions []*Partition, wanted map[topicPartition]Rewind) error {
+	byTime := map[int64][]topicPartition{}
+	for _, p := range partitions {
+		tp := topicPartition{p.Topic, p.ID}
+		ms := wanted[tp].NotBefore.UnixMilli()
+		byTime[ms] = append(byTime[ms], tp)
+	}
+	at := map[topicPartition]int64{}
+	for ms, tps := range byTime {
+		offsets, err := g.c.listOffsets(ctx, leader, tps, listKind{max(ms, 0), 0})
+		if err != nil {
+			return err
+		}
+		for tp, offset := range offsets {
+			at[tp] = offset
+		}
+	}
+	for _, p := range partitions {
+		tp := topicPartition{p.Topic, p.ID}
+		offset, ok := at[tp]
+		if !ok {
+			return kafka.LeaderNotAvailable
+		}
+		if offset < 0 { // no message is that young
+			continue
+		}
+		p.beginAt(min(max(offset, wanted[tp].From), p.start))
+	}
+	return nil
+}
+
+// beginAt makes reading begin before the start.
+func (p *Partition) beginAt(offset int64) {
+	p.first = offset
+	p.tracker.start(offset)
+	p.position.Store(offset)
+}
+
+// First is the offset that is read first: [Partition.Start], or less after a [Rewind].
+func (p *Partition) First() int64 { return p.first }
