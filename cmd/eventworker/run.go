@@ -21,10 +21,14 @@ func newRunCommand(a *app) *cobra.Command {
 		Short: "Runs the worker",
 		Long: `Runs the worker until it is stopped: the first interrupt or SIGTERM drains and
 commits, a second one ends it at once. While brokers or the API are away it
-waits and says so once; /readyz of the admin server tells why.`,
+waits and says so once; /readyz of the admin server tells why.
+
+API keys are best kept out of files: application NAME takes its key from the
+variable EVENTWORKER_INSIGHTS__APPLICATIONS__NAME__API_KEY, or from the file
+that its setting api_key_file names.`,
 		Example: `  eventworker run --config eventworker.yaml
-  EVENTWORKER_INSIGHTS__APPLICATIONS__DEFAULT__API_KEY=… eventworker run -c eventworker.yaml
-  eventworker run -c eventworker.yaml --until-caught-up`,
+  eventworker run --config eventworker.yaml --set insights.region=de
+  eventworker run --config eventworker.yaml --until-caught-up`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.runWorker(cmd.Context(), untilCaughtUp)
 		},
