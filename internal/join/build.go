@@ -65,7 +65,7 @@ func (t *Task[M]) conclude(build func()) {
 	unmatched := t.unmatched()
 	if unmatched && t.rules.onMiss == MissDrop {
 		t.unclaim()
-		t.out.Absorbed(f.m, Dropped)
+		t.absorb(Dropped)
 		return
 	}
 	if i := t.rules.apps[f.app].facetWithoutIndex(&f.ev); i >= 0 {
@@ -85,6 +85,10 @@ func (t *Task[M]) conclude(build func()) {
 	if unmatched {
 		t.refuse(f.refuse(event.Unmatched, event.StageJoin, "", "join.matched",
 			"no impression or click of the user answers for any object, and join.on_miss is dead-letter"))
+		return
+	}
+	if f.restores() {
+		t.out.Restored(f.m)
 		return
 	}
 	t.build.n = 0
@@ -129,6 +133,10 @@ func (t *Task[M]) shown() {
 			"a list or facet names no index, and the application has no default_index"))
 		return
 	}
+	if f.restores() {
+		t.out.Restored(f.m)
+		return
+	}
 	if ev.TokenMismatch {
 		t.Counters.TokenMismatches++
 	}
@@ -147,7 +155,7 @@ func (t *Task[M]) shown() {
 	}
 	t.Counters.MalformedQueryIDs += int64(ev.MalformedQueryIDs)
 	if t.build.n == 0 {
-		t.out.Absorbed(f.m, Stored)
+		t.absorb(Stored)
 		return
 	}
 	t.out.Encoded(f.m, t.build.n, false)

@@ -21,8 +21,9 @@ type claim[M any] struct {
 }
 
 type copied[M any] struct {
-	m   M
-	src *source
+	m        M
+	src      *source
+	restores bool
 }
 
 // claims are the ids in flight. Their number is bounded by the messages in flight.
@@ -50,7 +51,7 @@ func (t *Task[M]) claim() (waits bool) {
 			return false
 		}
 		t.keep()
-		c.copies = append(c.copies, copied[M]{f.m, f.src})
+		c.copies = append(c.copies, copied[M]{f.m, f.src, f.restores()})
 		t.claims.waiting++
 		return true
 	}
@@ -95,6 +96,22 @@ func (t *Task[M]) Outcome(m M, delivered bool) error {
 	return t.copies()
 }
 
+// remark makes the mark of a message that is read for its effects: below the frontier a message
+// that could be sent counts as delivered, so that no copy of it is sent again.
+func (t *Task[M]) remark() error {
+	f := t.f
+	if !f.claimed || !f.restores() || t.lacking() >= 0 || t.unmatched() {
+		return nil
+	}
+	c := t.claims.holder[f.m]
+	if err := t.section.AddMark(c.user, &querystore.Mark{Time: c.at, Place: c.place, Hash: c.key}); err != nil {
+		return err
+	}
+	f.claimed = false
+	t.drop(f.m, c, true)
+	return nil
+}
+
 // unclaim gives the frame's claim back: its message was not delivered.
 func (t *Task[M]) unclaim() {
 	if f := t.f; f.claimed {
@@ -109,7 +126,11 @@ func (t *Task[M]) drop(m M, c *claim[M], delivered bool) {
 	delete(t.claims.first, c.key)
 	if delivered {
 		for _, copied := range c.copies {
-			t.out.Absorbed(copied.m, Duplicate)
+			if copied.restores {
+				t.out.Restored(copied.m)
+			} else {
+				t.out.Absorbed(copied.m, Duplicate)
+			}
 		}
 		t.claims.waiting -= len(c.copies)
 	} else {

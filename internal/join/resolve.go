@@ -46,7 +46,7 @@ func (t *Task[M]) decide() error {
 	if l.marked {
 		f.claimed = false
 		t.drop(f.m, t.claims.holder[f.m], true)
-		t.out.Absorbed(f.m, Duplicate)
+		t.absorb(Duplicate)
 		return nil
 	}
 	found, asksClicks := l.class()
@@ -55,6 +55,9 @@ func (t *Task[M]) decide() error {
 	}
 	if item {
 		t.takeItems()
+		if err := t.remark(); err != nil {
+			return err
+		}
 		t.conclude(t.cart)
 	} else {
 		t.takeClick()

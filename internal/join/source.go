@@ -11,7 +11,11 @@ type SourceConfig struct {
 	Topic string
 	// Start is the offset that is read first in this generation.
 	Start int64
-	// Progress is the greatest event time of the records below Start, 0 if it is not known.
+	// Deliver is the offset from which messages are delivered; those below it are read for what they
+	// leave in the store, which lacks it. At most Start where the store lacks nothing.
+	Deliver int64
+	// Progress is the greatest event time of the records below the larger of Start and Deliver, 0 if it
+	// is not known.
 	Progress int64
 	// Shown and Clicked say whether the topic may carry such messages.
 	Shown, Clicked bool

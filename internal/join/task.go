@@ -53,12 +53,15 @@ var absorptionNames = [NumAbsorptions]string{"stored", "duplicate", "tombstone",
 func (a Absorption) String() string { return absorptionNames[a] }
 
 // Output takes what becomes of the messages. All calls come from the task's goroutine, within a
-// call of the Task; every message gets exactly one of Encoded, Absorbed and Refused.
+// call of the Task; every message gets exactly one of Encoded, Absorbed, Refused and
+// Restored.
 type Output[M any] interface {
 	// Encoded says that n ≥ 1 events of the message stand in the runs. With claimed, the caller
 	// must tell the outcome to [Task.Outcome].
 	Encoded(m M, n int, claimed bool)
 	Absorbed(m M, why Absorption)
+	// Restored: the message was read again for what it leaves in the store, see [SourceConfig.Deliver].
+	Restored(m M)
 	// Refused: nothing of the message is sent. The refusal is valid during the call.
 	Refused(m M, r *event.Refusal, about About)
 	// Keep: the message waits, and Kept will ask for it again after its chunk is gone.
@@ -132,7 +135,11 @@ func NewTask[M comparable](c *Config, section querystore.Section, from []SourceC
 	for _, sc := range from {
 		id := section.Source(sc.Topic)
 		cov := section.Coverage(id)
-		t.sources.add(&source{SourceConfig: sc, id: id, next: sc.Start, progress: sc.Progress, applied: cov.Applied, written: cov.Written})
+		src := &source{SourceConfig: sc, id: id, next: sc.Start, applied: cov.Applied, written: cov.Written}
+		if sc.Deliver <= sc.Start {
+			src.progress = sc.Progress
+		}
+		t.sources.add(src)
 	}
 	t.lookup = newLookup(t.rules, &t.sources)
 	t.waiting.users = make(map[string]*userWaits[M])
@@ -159,7 +166,7 @@ func (t *Task[M]) Handle(i int, m M, msg Message) error {
 	f.m, f.msg, f.src, f.app, f.waited, f.expired, f.claimed, f.kept = m, msg, src, -1, nil, false, false, false
 	if msg.Value == nil {
 		t.sources.advance(src, msg.Offset+1)
-		t.out.Absorbed(m, Tombstone)
+		t.absorb(Tombstone)
 		return nil
 	}
 	refusal := f.decoder.Decode(msg.Value, &f.ev)
@@ -176,6 +183,9 @@ func (t *Task[M]) Handle(i int, m M, msg Message) error {
 	}
 	if refusal == nil || refusal.Reason > event.Future || refusal.Reason == event.UnknownApplication {
 		src.progress = max(src.progress, f.at)
+	}
+	if msg.Offset+1 >= src.Deliver {
+		src.progress = max(src.progress, src.Progress)
 	}
 	t.sources.advance(src, msg.Offset+1)
 	if err := t.release(); err != nil {
@@ -197,7 +207,7 @@ func (t *Task[M]) first() error {
 	f := t.f
 	switch {
 	case !t.rules.apps[f.app].served:
-		t.out.Absorbed(f.m, OtherApplication)
+		t.absorb(OtherApplication)
 		return nil
 	case f.ev.Type == event.Shown:
 		t.shown()
@@ -300,9 +310,26 @@ func (f *frame[M]) refuse(reason event.Reason, stage event.Stage, field, rule, m
 	return &f.refusal
 }
 
+// restores says whether the message is read for its effects only.
+func (f *frame[M]) restores() bool { return f.msg.Offset < f.src.Deliver }
+
+// absorb says that nothing is sent for the message.
+func (t *Task[M]) absorb(why Absorption) {
+	if t.f.restores() {
+		t.out.Restored(t.f.m)
+		return
+	}
+	t.out.Absorbed(t.f.m, why)
+}
+
 // refuse hands the message on as a dead letter, and lets copies of it go their own way.
 func (t *Task[M]) refuse(r *event.Refusal) {
 	f := t.f
+	if f.restores() {
+		t.unclaim()
+		t.out.Restored(f.m)
+		return
+	}
 	about := About{}
 	if r.Reason > event.UnknownType {
 		about.Type = f.ev.Type.Name()

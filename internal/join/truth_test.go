@@ -43,6 +43,8 @@ func (j *journal) Refused(m uint64, r *event.Refusal, _ join.About) {
 	j.letters = append(j.letters, storefront.DeadLetter{Seq: m, Reason: r.Reason.String()})
 }
 
+func (j *journal) Restored(m uint64) { delete(j.kept, m) }
+
 func (j *journal) settle(m uint64, how string) {
 	if before, ok := j.settled[m]; ok {
 		j.t.Errorf("message %d: %s, and before that %s", m, how, before)
@@ -76,10 +78,6 @@ func logOf(t testing.TB, c storefront.Config) (map[int32][]storefront.Message, *
 			break
 		}
 		truth.Add(m)
-		if i := bytes.Index(m.Value, []byte(`"recommend":{"request":`)); i > 0 {
-			v := bytes.Replace(m.Value, []byte(`"recommend":{"request":`), []byte(`"request":`), 1)
-			m.Value = v[:len(v)-1]
-		}
 		log[m.Partition] = append(log[m.Partition], *m)
 	}
 	truth.Seal()
@@ -139,21 +137,23 @@ func (a *api) post(task *join.Task[uint64]) {
 
 // play runs the messages of one partition through a task; restarts says after which of them the
 // task is thrown away and a new one starts over from the oldest message that was not settled.
-func play(t testing.TB, c *join.Config, section querystore.Section, messages []storefront.Message, now int64, a *api, j *journal, crash func(i int) bool) {
+func play(t testing.TB, c *join.Config, section querystore.Section, messages []storefront.Message, now int64, a *api, j *journal, crash func(i int) bool, wiped func() querystore.Section) {
 	j.t = t
-	start, progress := int64(0), make([]int64, len(messages)+1)
+	start, deliver, progress := int64(0), int64(0), make([]int64, len(messages)+1)
 	for {
-		task := join.NewTask(c, section, []join.SourceConfig{{Topic: "t", Start: start, Progress: progress[start], Shown: true, Clicked: true}}, j)
+		task := join.NewTask(c, section, []join.SourceConfig{{Topic: "t", Start: start, Deliver: deliver, Progress: progress[max(start, deliver)], Shown: true, Clicked: true}}, j)
 		task.Clock(now)
 		again := false
 		for i := start; i < int64(len(messages)); i++ {
 			m := &messages[i]
-			if _, done := j.settled[m.Seq]; done && crash != nil {
+			if _, done := j.settled[m.Seq]; done && crash != nil && i >= deliver {
 				delete(j.settled, m.Seq) // read again after a crash: it comes again
 			}
 			msg := join.Message{Offset: i, Time: m.Time, Key: m.Key, Value: m.Value}
 			j.kept[m.Seq] = msg
-			progress[i] = task.Progress(0)
+			if i >= deliver {
+				progress[i] = task.Progress(0)
+			}
 			if err := task.Handle(0, m.Seq, msg); err != nil {
 				t.Fatal(err)
 			}
@@ -168,13 +168,16 @@ func play(t testing.TB, c *join.Config, section querystore.Section, messages []s
 				t.Fatal(err)
 			}
 			a.post(task)
-			if crash != nil && crash(int(i)) {
+			if crash != nil && i >= deliver && crash(int(i)) {
 				start = i + 1
 				for k := range i + 1 {
 					if _, done := j.settled[messages[k].Seq]; !done {
 						start = k
 						break
 					}
+				}
+				if deliver = start; wiped != nil {
+					section, start = wiped(), 0
 				}
 				again = true
 				break
@@ -227,13 +230,13 @@ func TestEveryMessageGetsWhatANaiveReadingOfTheContractGives(t *testing.T) {
 				c := storefront.Config{Seed: seed, Messages: 8000, Partitions: 2, Rules: rules}
 				change.do(&c)
 				log, truth, c := logOf(t, c)
-				checkLog(t, log, truth, c, nil)
+				checkLog(t, log, truth, c, nil, false)
 			})
 		}
 	}
 }
 
-func checkLog(t *testing.T, log map[int32][]storefront.Message, truth *storefront.Truth, c storefront.Config, crash func(i int) bool) {
+func checkLog(t *testing.T, log map[int32][]storefront.Message, truth *storefront.Truth, c storefront.Config, crash func(i int) bool, wipe bool) {
 	t.Helper()
 	a := &api{t: t, fake: insightsfake.New(insightsfake.Options{Keep: true, KeepEvents: 100_000})}
 	j := &journal{kept: map[uint64]join.Message{}, events: map[uint64]int{}, settled: map[uint64]string{}}
@@ -244,7 +247,19 @@ func checkLog(t *testing.T, log map[int32][]storefront.Message, truth *storefron
 		if err != nil {
 			t.Fatal(err)
 		}
-		play(t, configOf(c.Rules), section, messages, c.Rules.Now, a, j, crash)
+		var wiped func() querystore.Section
+		if wipe {
+			wiped = func() querystore.Section {
+				fresh := querystore.NewMemory(querystore.Options{Memory: 64 << 20})
+				t.Cleanup(func() { _ = fresh.Close() })
+				section, err := fresh.Open(number)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return section
+			}
+		}
+		play(t, configOf(c.Rules), section, messages, c.Rules.Now, a, j, crash, wiped)
 	}
 	arrived := storefront.Arrived{Accepted: a.fake.Accepted(), DeadLetters: j.letters}
 	if crash != nil {
@@ -262,21 +277,26 @@ func checkLog(t *testing.T, log map[int32][]storefront.Message, truth *storefron
 	}
 }
 
-func TestACrashChangesNoAnswer(t *testing.T) {
+func TestACrashChangesNoAnswer(t *testing.T) { crashes(t, 150, false) }
+
+func TestAStoreThatWasLostIsMadeAgainFromTheLog(t *testing.T) { crashes(t, 700, true) }
+
+// crashes throws the task away, and with wipe its store too, once in so many messages.
+func crashes(t *testing.T, oneIn int, wipe bool) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			rules := storefront.DefaultRules()
 			rules.RefusedObjects = nil
-			log, truth, c := logOf(t, storefront.Config{Seed: seed, Messages: 6000, Partitions: 1, Users: 100, Late: 0.1, OutOfOrder: 0.3, Skewed: 0.2, Rules: rules})
+			log, truth, c := logOf(t, storefront.Config{Seed: seed, Messages: 6000, Partitions: 1, Users: 100, Late: 0.1, OutOfOrder: 0.3, Skewed: 0.2, Copies: 0.2, Rules: rules})
 			random := rand.New(rand.NewPCG(seed, 7))
 			last := -1
 			checkLog(t, log, truth, c, func(i int) bool {
-				if i <= last || random.IntN(150) > 0 {
+				if i <= last || random.IntN(oneIn) > 0 {
 					return false
 				}
 				last = i
 				return true
-			})
+			}, wipe)
 		})
 	}
 }

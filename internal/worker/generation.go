@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,6 +27,9 @@ type generation struct {
 	deliverers []*insights.Deliverer[part]
 	trails     map[*consume.Partition]*trail
 
+	restoreBegan time.Time
+	restoredOnce atomic.Bool
+
 	mu      sync.Mutex
 	over    bool // what happens now is counted as released already
 	open    int64
@@ -41,12 +45,15 @@ func (w *Worker) Serve(ctx context.Context, source *consume.Generation, drain fu
 		g.deliverers = append(g.deliverers, d)
 		g.builders = append(g.builders, batch.NewBuilder(w.limits, d.Submit))
 	}
-	if err := w.takeSections(source.Tasks); err != nil {
-		return err
-	}
+	w.leaveSections(source.Tasks)
 	for _, task := range source.Tasks {
-		g.runners = append(g.runners, w.newRunner(g, task, w.section(task.Number)))
+		section, err := w.openSection(task.Number)
+		if err != nil {
+			return err
+		}
+		g.runners = append(g.runners, w.newRunner(g, task, section))
 	}
+	g.announceRestore()
 	w.current.Store(g)
 	w.log.Info("generation begins", zap.Int32("generation", source.ID), zap.Int("tasks", len(source.Tasks)))
 	return g.run(ctx, drain)

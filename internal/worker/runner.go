@@ -1,8 +1,10 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -19,13 +21,14 @@ import (
 // runner is the goroutine of one task in one generation: it takes chunks from the task's
 // partitions, joins them, and hands runs of encoded events to the batchers.
 type runner struct {
-	w       *Worker
-	g       *generation
-	source  *consume.Task
-	section querystore.Section
-	task    *join.Task[message]
-	trails  []*trail // by partition
-	waiting atomic.Int64
+	w        *Worker
+	g        *generation
+	source   *consume.Task
+	section  querystore.Section
+	task     *join.Task[message]
+	trails   []*trail        // by partition
+	restores []*restoreRange // by partition; nil: nothing is read again
+	waiting  atomic.Int64
 
 	delta   telemetry.Delta
 	counted join.Counters // what was already added to the metrics
@@ -48,8 +51,14 @@ func (w *Worker) newRunner(g *generation, source *consume.Task, section querysto
 		trail := &trail{last: parseMetadata(p.CommitMetadata(), w.cfg.Kafka.Group, p.Topic, p.ID, p.Start())}
 		r.trails = append(r.trails, trail)
 		g.trails[p] = trail
+		var again *restoreRange
+		if p.First() < p.Start() {
+			again = &restoreRange{from: p.First(), to: p.Start()}
+			again.next.Store(p.First())
+		}
+		r.restores = append(r.restores, again)
 		sources = append(sources, join.SourceConfig{
-			Topic: p.Topic, Start: p.Start(), Progress: trail.last,
+			Topic: p.Topic, Start: p.First(), Deliver: p.Start(), Progress: trail.last,
 			Shown: w.carries(w.cfg.Kafka.ShownTopics, p.Topic), Clicked: w.carries(w.cfg.Kafka.ClickedTopics, p.Topic), Replay: p.Topic == w.cfg.Kafka.ReplayTopic,
 		})
 	}
@@ -102,7 +111,11 @@ func (r *runner) step(ctx context.Context) (worked bool, err error) {
 		}
 	}
 	for i, p := range r.source.Partitions {
-		if err := r.retry(ctx, func() error { return r.task.AtEnd(i, p.AtEnd()) }); err != nil {
+		atEnd := p.AtEnd()
+		if atEnd {
+			r.restored(i, math.MaxInt64)
+		}
+		if err := r.retry(ctx, func() error { return r.task.AtEnd(i, atEnd) }); err != nil {
 			return true, err
 		}
 	}
@@ -135,7 +148,8 @@ func (r *runner) next() (int, *consume.Chunk) {
 // handle joins the messages of a chunk. When ctx ends in the middle the rest is left unsettled.
 func (r *runner) handle(ctx context.Context, i int, chunk *consume.Chunk) error {
 	n := len(chunk.Records)
-	r.g.receive(n)
+	r.g.receive(fresh(chunk, r.source.Partitions[i].Start()))
+	next := chunk.Records[n-1].Offset + 1
 	progress := newProgress(chunk, r)
 	way := leg{make([]int64, 0, n), make([]int64, 0, n)}
 	for k := range n {
@@ -155,7 +169,14 @@ func (r *runner) handle(ctx context.Context, i int, chunk *consume.Chunk) error 
 	}
 	r.w.storeWorks(r.source.Number)
 	r.trails[i].add(way, r.task.Progress(i))
+	r.restored(i, next)
 	return r.retry(ctx, r.task.EndChunk)
+}
+
+// fresh is how many records of a chunk are not only read again.
+func fresh(c *consume.Chunk, start int64) int {
+	i, _ := slices.BinarySearchFunc(c.Records, start, func(r consume.Record, offset int64) int { return cmp.Compare(r.Offset, offset) })
+	return len(c.Records) - i
 }
 
 // toMessage gives the join a record, with the times of its first life if it is a replayed one.
@@ -258,6 +279,12 @@ func (r *runner) Encoded(m message, n int, claimed bool) {
 func (r *runner) Absorbed(m message, why join.Absorption) {
 	r.delta.Messages++
 	r.delta.Absorbed[why]++
+	m.batch.chunk.Settle(int(m.i))
+}
+
+// Restored implements join.Output.
+func (r *runner) Restored(m message) {
+	r.w.restored.Add(1)
 	m.batch.chunk.Settle(int(m.i))
 }
 

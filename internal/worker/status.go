@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,9 +19,10 @@ type Status struct {
 	Applications []insights.Status  `json:"applications"`
 	DeadLetters  LetterStatus       `json:"dead_letters"`
 	// Waiting messages wait for the log to say more, or for the outcome of a copy.
-	Waiting int               `json:"waiting"`
-	Join    join.Counters     `json:"join"`
-	Store   map[string]string `json:"store,omitempty"` // tasks whose store refuses effects, and why
+	Restoring int64             `json:"restoring"` // messages still to be read again for the store
+	Waiting   int               `json:"waiting"`
+	Join      join.Counters     `json:"join"`
+	Store     map[string]string `json:"store,omitempty"` // tasks whose store refuses effects, and why
 }
 
 // LetterStatus is the state of the dead-letter writer.
@@ -31,7 +33,7 @@ type LetterStatus struct {
 
 // Status is a snapshot for people and programs; it shows nothing secret.
 func (w *Worker) Status() Status {
-	s := Status{Messages: w.ledger.Snapshot(), Kafka: w.kafka.Status(), Join: w.joined.total(), Waiting: w.waiting()}
+	s := Status{Messages: w.ledger.Snapshot(), Kafka: w.kafka.Status(), Join: w.joined.total(), Waiting: w.waiting(), Restoring: w.restoring()}
 	for _, a := range w.apps {
 		if a != nil {
 			s.Applications = append(s.Applications, a.Status())
@@ -65,6 +67,8 @@ func (w *Worker) checkHealth() {
 		why = "no input topic exists: " + strings.Join(k.MissingTopics, ", ")
 	}
 	w.health.Set("kafka", k.Ready, why)
+	left := w.restoring()
+	w.health.Set("store complete", left == 0, fmt.Sprintf("%d messages are still to be read again for what they leave in the store", left))
 	ok, why := w.letters.Healthy()
 	w.health.Set("dead-letter topic", ok, why)
 	for _, a := range w.apps {

@@ -55,11 +55,12 @@ type Worker struct {
 	kafka   *consume.Consumer
 	admin   *telemetry.Admin
 
-	metrics *telemetry.Metrics
-	ledger  *telemetry.Ledger
-	health  *telemetry.Health
-	joined  joinCounts
-	current atomic.Pointer[generation]
+	metrics  *telemetry.Metrics
+	ledger   *telemetry.Ledger
+	health   *telemetry.Health
+	joined   joinCounts
+	restored atomic.Int64 // messages read again for their effects
+	current  atomic.Pointer[generation]
 
 	mu       sync.Mutex
 	sections map[int32]querystore.Section
@@ -203,8 +204,8 @@ func (w *Worker) close() {
 	}
 }
 
-// takeSections opens the sections of the tasks, and closes those of tasks that went elsewhere.
-func (w *Worker) takeSections(tasks []*consume.Task) error {
+// leaveSections closes the sections of tasks that went elsewhere.
+func (w *Worker) leaveSections(tasks []*consume.Task) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	mine := make(map[int32]bool, len(tasks))
@@ -221,23 +222,21 @@ func (w *Worker) takeSections(tasks []*consume.Task) error {
 			w.log.Error("could not close the store of a task that went to another worker", telemetry.Task(number), zap.Error(err))
 		}
 	}
-	for number := range mine {
-		if w.sections[number] != nil {
-			continue
-		}
-		section, err := w.store.Open(number)
-		if err != nil {
-			return fmt.Errorf("open the store of task %d: %w", number, err)
-		}
-		w.sections[number] = section
-	}
-	return nil
 }
 
-func (w *Worker) section(task int32) querystore.Section {
+// openSection is the section of a task, opened if it is not open.
+func (w *Worker) openSection(task int32) (querystore.Section, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.sections[task]
+	if s := w.sections[task]; s != nil {
+		return s, nil
+	}
+	s, err := w.store.Open(task)
+	if err != nil {
+		return nil, fmt.Errorf("open the store of task %d: %w", task, err)
+	}
+	w.sections[task] = s
+	return s, nil
 }
 
 // Sync implements consume.Handler: it makes the effects of all that may be committed durable.
