@@ -38,7 +38,7 @@ func benchRecommend(r *rand.Rand) []byte {
 	for i := range hits {
 		hits[i] = fmt.Sprintf(`{"name":"A product with a name of some length","price":%d,"categories":["one","two"],"objectID":"product-%06d","_score":%d.5}`, i, r.IntN(1_000_000), i)
 	}
-	return fmt.Appendf(nil, `{"type":"recommendation.shown","userToken":"user-1","timestamp":1764000000000,"request":{"requests":[{"indexName":"products","model":"related-products","objectID":"a","threshold":0,"queryParameters":{"clickAnalytics":true,"userToken":"user-1"}}]},"response":{"results":[{"processingTimeMS":2,"queryID":"%016x%016x","hits":[%s]}]}}`,
+	return fmt.Appendf(nil, `{"type":"recommendation.shown","userToken":"user-1","timestamp":1764000000000,"recommend":{"request":{"requests":[{"indexName":"products","model":"related-products","objectID":"a","threshold":0,"queryParameters":{"clickAnalytics":true,"userToken":"user-1"}}]},"response":{"results":[{"processingTimeMS":2,"queryID":"%016x%016x","hits":[%s]}]}}}`,
 		r.Uint64(), r.Uint64(), strings.Join(hits, ","))
 }
 

@@ -114,8 +114,7 @@ const (
 	fieldPositionOffset
 	fieldAnalyticsTags
 	fieldLists
-	fieldRequest
-	fieldResponse
+	fieldRecommend
 	fieldFacets
 	fieldObjectID
 	fieldPosition
@@ -128,7 +127,7 @@ const (
 )
 
 var fieldNames = [numFields]string{"", "type", "userToken", "authenticatedUserToken", "id", "timestamp", "application",
-	"eventName", "index", "queryID", "model", "objectIDs", "positionOffset", "analyticsTags", "lists", "request", "response",
+	"eventName", "index", "queryID", "model", "objectIDs", "positionOffset", "analyticsTags", "lists", "recommend",
 	"facets", "objectID", "position", "positions", "items", "currency", "value", "orderID"}
 
 // fieldOf finds a known name.
@@ -162,10 +161,8 @@ func fieldOf(name []byte) field {
 		return fieldAnalyticsTags
 	case "lists":
 		return fieldLists
-	case "request":
-		return fieldRequest
-	case "response":
-		return fieldResponse
+	case "recommend":
+		return fieldRecommend
 	case "facets":
 		return fieldFacets
 	case "objectID":
@@ -203,7 +200,7 @@ var fieldsOfType = func() (sets [len(typeNames)]fieldSet) {
 	every := setOf(fieldType, fieldUserToken, fieldAuthenticatedUserToken, fieldID, fieldTimestamp, fieldApplication,
 		fieldEventName, fieldIndex, fieldQueryID, fieldModel)
 	bought := setOf(fieldItems, fieldCurrency, fieldValue)
-	sets[Shown] = every | setOf(fieldObjectIDs, fieldPositionOffset, fieldAnalyticsTags, fieldLists, fieldRequest, fieldResponse, fieldFacets)
+	sets[Shown] = every | setOf(fieldObjectIDs, fieldPositionOffset, fieldAnalyticsTags, fieldLists, fieldRecommend, fieldFacets)
 	sets[Clicked] = every | setOf(fieldObjectID, fieldPosition, fieldObjectIDs, fieldPositions, fieldFacets)
 	sets[AddedToCart] = every&^setOf(fieldModel) | bought
 	sets[Purchased] = sets[AddedToCart] | setOf(fieldOrderID)

@@ -79,7 +79,7 @@ func TestTokensAreHashedOnlyWhereTheyMustBe(t *testing.T) {
 
 func TestHashedTokenIsComparedWithTheRequests(t *testing.T) {
 	message := func(token string) []byte {
-		return fmt.Appendf(nil, `{"type":"recommendation.shown","request":{"requests":[{"indexName":"i","model":"m","queryParameters":{"userToken":%q}}]},"response":{"results":[{"hits":[]}]},"userToken":"jane@example.com"}`, token)
+		return fmt.Appendf(nil, `{"type":"recommendation.shown","recommend":{"request":{"requests":[{"indexName":"i","model":"m","queryParameters":{"userToken":%q}}]},"response":{"results":[{"hits":[]}]}},"userToken":"jane@example.com"}`, token)
 	}
 	d := NewDecoder(Options{HashTokens: true})
 	if ev := mustDecode(t, d, message("jane@example.com")); !ev.TokenMismatch {
@@ -102,7 +102,7 @@ func TestRefusalsNeverRepeatTokens(t *testing.T) {
 		`{"type":"recommendation.clicked","userToken":"` + secret + "\xff" + `","objectID":"a"}`,
 		`{"type":"recommendation.clicked","userToken":"` + secret,
 		`{"type":"recommendation.clicked","` + secret + `":{"` + secret + `":1,}}`,
-		`{"type":"recommendation.shown","userToken":"u","request":{"requests":[{"indexName":"i","model":"m","queryParameters":{"userToken":31337}}]},"response":{}}`,
+		`{"type":"recommendation.shown","userToken":"u","recommend":{"request":{"requests":[{"indexName":"i","model":"m","queryParameters":{"userToken":31337}}]},"response":{}}}`,
 	} {
 		var ev Event
 		r := d.Decode([]byte(value), &ev)

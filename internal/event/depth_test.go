@@ -24,13 +24,16 @@ func TestDepthIsCountedAtEveryPlace(t *testing.T) {
 		{head + `"lists":[{"objectIDs":["a"],"x":NEST}]}`, 3},
 		{head + `"facets":[{"facetName":"a","facetValue":"a","x":NEST}]}`, 3},
 		{`{"type":"recommendation.purchased","userToken":"u","items":[{"objectID":"a","x":NEST}]}`, 3},
-		{head + response + `,"request":{"x":NEST,"requests":[{"indexName":"i","model":"m"}]}}`, 2},
-		{head + response + `,"request":{"requests":[{"indexName":"i","model":"m","x":NEST}]}}`, 4},
-		{head + response + `,"request":{"requests":[{"indexName":"i","model":"m","queryParameters":{"x":NEST}}]}}`, 5},
-		{head + request + `,"response":{"x":NEST,"results":[{"hits":[{"objectID":"a"}]}]}}`, 2},
-		{head + request + `,"response":{"results":[{"x":NEST,"hits":[{"objectID":"a"}]}]}}`, 4},
-		{head + request + `,"response":{"results":[{"hits":[{"objectID":"a","x":NEST}]}]}}`, 6},
-		{head + `"response":{"results":[{"hits":[{"objectID":"a","x":NEST}]}]},` + request + `}`, 6},
+		{head + `"recommend":{"x":NEST,` + request + `,` + response + `}}`, 2},
+		{head + `"recommend":{` + request + `,` + response + `,"x":NEST}}`, 2},
+		{head + `"recommend":{` + response + `,"request":{"x":NEST,"requests":[{"indexName":"i","model":"m"}]}}}`, 3},
+		{head + `"recommend":{` + response + `,"request":{"requests":[{"indexName":"i","model":"m","x":NEST}]}}}`, 5},
+		{head + `"recommend":{` + response + `,"request":{"requests":[{"indexName":"i","model":"m","queryParameters":{"x":NEST}}]}}}`, 6},
+		{head + `"recommend":{` + request + `,"response":{"x":NEST,"results":[{"hits":[{"objectID":"a"}]}]}}}`, 3},
+		{head + `"recommend":{` + request + `,"response":{"results":[{"x":NEST,"hits":[{"objectID":"a"}]}]}}}`, 5},
+		{head + `"recommend":{` + request + `,"response":{"results":[{"hits":[{"objectID":"a","x":NEST}]}]}}}`, 7},
+		{head + `"recommend":{"response":{"results":[{"hits":[{"objectID":"a","x":NEST}]}]},` + request + `}}`, 7},
+		{`{"recommend":{"response":{"results":[{"hits":[{"x":NEST}]}]}},"type":"recommendation.clicked","userToken":"u","objectID":"a"}`, 7},
 	} {
 		nest := func(levels int) []byte {
 			return []byte(strings.Replace(test.value, "NEST", strings.Repeat("[", levels)+strings.Repeat("]", levels), 1))

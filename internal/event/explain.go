@@ -53,7 +53,7 @@ func (d *Decoder) words(broken breach) string {
 
 // forms lists the forms of a type, for messages.
 var forms = [len(typeNames)]string{
-	Shown:   "objectIDs, lists, request with response, or facets",
+	Shown:   "objectIDs, lists, recommend with request and response, or facets",
 	Clicked: "objectID, objectIDs or facets",
 }
 

@@ -38,16 +38,17 @@ func (o *object) get(name string) (node, bool) {
 // knownNames are the names that stand once in an object, by its place. [] is an element of an array.
 var knownNames = map[string]string{
 	"": "type userToken authenticatedUserToken id timestamp application eventName objectIDs index queryID model positionOffset " +
-		"analyticsTags lists request response facets objectID position positions items currency value orderID",
-	".lists[]":                            "objectIDs index queryID model positionOffset analyticsTags",
-	".facets[]":                           "facetName facetValue",
-	".items[]":                            "objectID price quantity discount queryID index model",
-	".request":                            "requests",
-	".request.requests[]":                 "indexName model queryParameters",
-	".request.requests[].queryParameters": "userToken analyticsTags",
-	".response":                           "results",
-	".response.results[]":                 "queryID hits",
-	".response.results[].hits[]":          "objectID facetName facetValue",
+		"analyticsTags lists recommend facets objectID position positions items currency value orderID",
+	".lists[]":                      "objectIDs index queryID model positionOffset analyticsTags",
+	".facets[]":                     "facetName facetValue",
+	".items[]":                      "objectID price quantity discount queryID index model",
+	".recommend":                    "request response",
+	".recommend.request":            "requests",
+	".recommend.request.requests[]": "indexName model queryParameters",
+	".recommend.request.requests[].queryParameters": "userToken analyticsTags",
+	".recommend.response":                           "results",
+	".recommend.response.results[]":                 "queryID hits",
+	".recommend.response.results[].hits[]":          "objectID facetName facetValue",
 }
 
 // judge reads a message as encoding/json/v2 does and judges its lexical layer: it gives the

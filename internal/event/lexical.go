@@ -54,6 +54,7 @@ var (
 	hitPlace             = &place{members: leaves("objectID", "facetName", "facetValue")}
 	resultPlace          = &place{members: append(leaves("queryID"), member{"hits", arrayOf(hitPlace)})}
 	responseBodyPlace    = &place{members: []member{{"results", arrayOf(resultPlace)}}}
+	recommendPlace       = &place{members: []member{{"request", requestBodyPlace}, {"response", responseBodyPlace}}}
 )
 
 // messagePlace is the message itself: its known names are those of all types together, so that
@@ -66,7 +67,7 @@ var messagePlace = func() *place {
 	for f, at := range map[field]*place{
 		fieldObjectIDs: texts, fieldPositions: texts, fieldAnalyticsTags: texts,
 		fieldLists: arrayOf(listPlace), fieldFacets: arrayOf(facetPlace), fieldItems: arrayOf(itemPlace),
-		fieldRequest: requestBodyPlace, fieldResponse: responseBodyPlace,
+		fieldRecommend: recommendPlace,
 	} {
 		p.members[f-1].place = at
 	}

@@ -16,7 +16,6 @@ type messageReader struct {
 	position    int32
 	positions   int // how many positions came; d.positions holds the first of them
 	positionsAt int
-	responseAt  int // place of a response that came before its request
 }
 
 // members reads the members from i on and returns where the object ends, or −1.

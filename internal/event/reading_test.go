@@ -149,12 +149,13 @@ func readShown(o *object, ev *Event) {
 		readFacets(facets, ev.Index, ev)
 		return
 	}
-	request, ok := o.get("request")
+	recommend, ok := o.get("recommend")
 	if !ok {
 		ev.Lists = append(ev.Lists, readList(o, ev))
 		return
 	}
-	response, _ := o.get("response")
+	request, _ := recommend.(*object).get("request")
+	response, _ := recommend.(*object).get("response")
 	requests, _ := request.(*object).get("requests")
 	results, _ := response.(*object).get("results")
 	for i, r := range requests.(array) {

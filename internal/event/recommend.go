@@ -22,26 +22,64 @@ type request struct {
 	tags         [][]byte
 }
 
-// finishRecommend reads the response if it came first and compares the tokens.
-func (m *messageReader) finishRecommend() bool {
-	d, ev := m.d, m.ev
-	if !m.seen.has(fieldRequest) {
-		d.failMissing(ruleRequestRequired, m.start, "request")
-		return false
+// recommend reads the recommend form: the two bodies of a Recommend call. A response that comes
+// before its request is skipped first and read after it, since the request says what its results are.
+func (d *Decoder) recommend(i int, ev *Event) int {
+	start := i
+	if i >= len(d.b) || d.b[i] != '{' {
+		return d.fail(ruleRecommendObject, i)
 	}
-	if !m.seen.has(fieldResponse) {
-		d.failMissing(ruleResponseRequired, m.start, "response")
-		return false
+	request, response, early := false, false, 0
+	i, more := d.open(i+1, '}')
+	for more {
+		at := i
+		var name []byte
+		if name, i = d.name(i); i < 0 {
+			return -1
+		}
+		duplicate := false
+		switch string(name) {
+		case "request":
+			duplicate, request = request, true
+			i = d.requestBody(i)
+		case "response":
+			duplicate, response = response, true
+			if request {
+				i = d.responseBody(i, ev)
+			} else {
+				early, i = i, d.skip(i, responseBodyPlace, 2)
+			}
+		default:
+			i = d.skip(i, nil, 2)
+		}
+		if duplicate {
+			return d.fail(ruleDuplicate, at)
+		}
+		if i < 0 {
+			return -1
+		}
+		i, more = d.more(i, '}')
 	}
-	if m.responseAt > 0 && d.responseBody(m.responseAt, ev) < 0 {
-		return false
+	switch {
+	case i < 0:
+		return -1
+	case !request:
+		return d.failMissing(ruleRequestRequired, start, "request")
+	case !response:
+		return d.failMissing(ruleResponseRequired, start, "response")
+	case early > 0 && d.responseBody(early, ev) < 0:
+		return -1
 	}
-	for i := range d.requests {
-		if token := d.requests[i].token; token != nil && !bytes.Equal(token, ev.UserToken) {
-			ev.TokenMismatch = true
+	return i
+}
+
+// compareTokens notes a request that names another user than its message does.
+func (m *messageReader) compareTokens() {
+	for i := range m.d.requests {
+		if token := m.d.requests[i].token; token != nil && !bytes.Equal(token, m.ev.UserToken) {
+			m.ev.TokenMismatch = true
 		}
 	}
-	return true
 }
 
 // requestBody reads the body of a Recommend request.
@@ -70,7 +108,7 @@ func (d *Decoder) body(i int, array string, notObject, required rule, ev *Event)
 		}
 		switch {
 		case string(name) != array:
-			i = d.skip(i, nil, 2)
+			i = d.skip(i, nil, 3)
 		case found:
 			return d.fail(ruleDuplicate, at)
 		case ev == nil:
@@ -139,7 +177,7 @@ func (d *Decoder) request(i int) int {
 			duplicate, parameters = parameters, true
 			i = d.queryParameters(i, &r)
 		default:
-			i = d.skip(i, nil, 4)
+			i = d.skip(i, nil, 5)
 		}
 		if duplicate {
 			return d.fail(ruleDuplicate, at)
@@ -182,7 +220,7 @@ func (d *Decoder) queryParameters(i int, r *request) int {
 			duplicate = r.tags != nil
 			r.tags, i = d.tags(i)
 		default:
-			i = d.skip(i, nil, 5)
+			i = d.skip(i, nil, 6)
 		}
 		if duplicate {
 			return d.fail(ruleDuplicate, at)
@@ -243,7 +281,7 @@ func (d *Decoder) result(i int, r *request, ev *Event) int {
 			duplicate = hits != nil
 			hits, i = d.hits(i, r, ev)
 		default:
-			i = d.skip(i, nil, 4)
+			i = d.skip(i, nil, 5)
 		}
 		if duplicate {
 			return d.fail(ruleDuplicate, at)
@@ -340,7 +378,7 @@ func (d *Decoder) hit(i int, facet bool) (h hit, next int) {
 		case f == hitFacetValue && facet:
 			h.facetValue, i = d.bounded(i, ruleFacetValueText, ruleFacetValueLength, 1, math.MaxInt)
 		default:
-			i = d.skip(i, nil, 6)
+			i = d.skip(i, nil, 7)
 		}
 		if i < 0 {
 			return h, -1

@@ -75,6 +75,7 @@ const (
 	ruleFacetValueText
 	ruleFacetValueLength
 
+	ruleRecommendObject
 	ruleRequestRequired
 	ruleRequestObject
 	ruleRequestsRequired
@@ -215,6 +216,7 @@ var ruleTexts = [numRules]struct {
 	ruleFacetValueText:     {"facetValue.text", "the facet's value as a text, unencoded", seenValue},
 	ruleFacetValueLength:   {"facetValue.length", "at least one character", seenBytes},
 
+	ruleRecommendObject:          {"recommend.object", "an object with request and response, the two bodies of the Recommend call", seenValue},
 	ruleRequestRequired:          {"request.required", "the body of the Recommend request beside its response", seenNothing},
 	ruleRequestObject:            {"request.object", "the body of the Recommend request, an object with requests", seenValue},
 	ruleRequestsRequired:         {"requests.required", "the array requests of the Recommend request's body", seenNothing},

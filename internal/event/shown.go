@@ -26,14 +26,8 @@ func (m *messageReader) shownMember(f field, i int) int {
 		m.tags, i = d.tags(i)
 	case fieldLists:
 		i = d.lists(i, m.ev)
-	case fieldRequest:
-		i = d.requestBody(i)
-	case fieldResponse:
-		if !m.seen.has(fieldRequest) {
-			m.responseAt = i
-			return d.skip(i, responseBodyPlace, 1)
-		}
-		i = d.responseBody(i, m.ev)
+	case fieldRecommend:
+		i = d.recommend(i, m.ev)
 	}
 	return i
 }
@@ -41,11 +35,7 @@ func (m *messageReader) shownMember(f field, i int) int {
 // finishShown puts the one form of a shown message together.
 func (m *messageReader) finishShown() bool {
 	d, ev := m.d, m.ev
-	recommend := fieldRequest
-	if !m.seen.has(fieldRequest) {
-		recommend = fieldResponse
-	}
-	if !m.oneForm(fieldObjectIDs, fieldLists, recommend, fieldFacets) {
+	if !m.oneForm(fieldObjectIDs, fieldLists, fieldRecommend, fieldFacets) {
 		return false
 	}
 	index, queryID, model := ev.Index, ev.QueryID, ev.Model
@@ -59,8 +49,8 @@ func (m *messageReader) finishShown() bool {
 		for i := range ev.Facets {
 			ev.Facets[i].Index = index
 		}
-	case m.seen.has(recommend):
-		return m.finishRecommend()
+	case m.seen.has(fieldRecommend):
+		m.compareTokens()
 	}
 	return true
 }

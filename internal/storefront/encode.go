@@ -102,6 +102,12 @@ func (o *writer) open() {
 
 func (o *writer) shut() { o.b = append(o.b, '}') }
 
+// object begins a field that is an object; shut ends it.
+func (o *writer) object(field string) {
+	o.name(field)
+	o.b = append(o.b, '{')
+}
+
 func (o *writer) begin(field string) {
 	o.name(field)
 	o.b = append(o.b, '[')
@@ -155,21 +161,21 @@ func (o *writer) recommend(s *said) {
 	if s.style.otherToken {
 		token = "another-" + strings.TrimRight(token[:min(len(token), 60)], "=")
 	}
-	o.name("request")
-	o.b = append(o.b, '{')
+	o.object("recommend")
+	o.object("request")
 	o.begin("requests")
 	for i := range s.lists {
 		o.request(&s.lists[i], token)
 	}
 	o.end()
 	o.shut()
-	o.name("response")
-	o.b = append(o.b, '{')
+	o.object("response")
 	o.begin("results")
 	for i := range s.lists {
 		o.result(&s.lists[i])
 	}
 	o.end()
+	o.shut()
 	o.shut()
 }
 
@@ -188,8 +194,7 @@ func (o *writer) request(l *list, token string) {
 		o.text("objectID", "sku-100000")
 	}
 	for _, parameters := range []string{"queryParameters", "fallbackParameters"} {
-		o.name(parameters)
-		o.b = append(o.b, '{')
+		o.object(parameters)
 		if l.queryID != "" {
 			o.name("clickAnalytics")
 			o.b = append(o.b, "true"...)

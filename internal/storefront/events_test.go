@@ -155,9 +155,9 @@ func TestMoneyNeedsACurrency(t *testing.T) {
 
 func TestViewsAreOfEachList(t *testing.T) {
 	recommend := func(results string) string {
-		return `"userToken":"u","request":{"requests":[{"indexName":"products","model":"related-products","objectID":"z","threshold":0,` +
+		return `"userToken":"u","recommend":{"request":{"requests":[{"indexName":"products","model":"related-products","objectID":"z","threshold":0,` +
 			`"queryParameters":{"clickAnalytics":true,"userToken":"other"}},{"indexName":"products_home","model":"trending-facets","facetName":"brand"}]},` +
-			`"response":{"results":[` + results + `]}`
+			`"response":{"results":[` + results + `]}}`
 	}
 	runScenarios(t, []scenario{
 		{name: "20 objects each, without repeats",

@@ -37,7 +37,7 @@ const maxDepth = 32
 
 // knownNames are the names that the contract knows, wherever they stand.
 var knownNames = set(`type userToken authenticatedUserToken id timestamp application eventName objectIDs index queryID model
-	positionOffset analyticsTags lists request response requests results facets facetName facetValue objectID position
+	positionOffset analyticsTags lists recommend request response requests results facets facetName facetValue objectID position
 	positions items price quantity discount currency value orderID hits indexName queryParameters`)
 
 func set(words string) map[string]bool {
@@ -281,11 +281,7 @@ func (r *reader) facet(o tree) facet {
 }
 
 func (r *reader) shown(s *said, o tree) {
-	recommend := "request"
-	if _, there := o["response"]; there {
-		recommend = "response"
-	}
-	s.form = r.oneOf(o, "objectIDs", "lists", recommend, "facets")
+	s.form = r.oneOf(o, "objectIDs", "lists", "recommend", "facets")
 	switch s.form {
 	case flatForm:
 		s.lists = []list{r.shownList(o)}
@@ -297,7 +293,9 @@ func (r *reader) shown(s *said, o tree) {
 		}
 		r.require(total <= 1000)
 	case recommendForm:
-		r.recommend(s, o)
+		bodies, is := o["recommend"].(tree)
+		r.require(is)
+		r.recommend(s, bodies)
 	case facetsForm:
 		s.lists = []list{{index: r.text(o, "index", 256), facets: r.facets(o, 100)}}
 	}
