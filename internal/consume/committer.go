@@ -50,13 +50,9 @@ func (g *Generation) commit(ctx context.Context) (pending bool, err error) {
 	commits := map[topicPartition]commit{}
 	moved := map[topicPartition]*Partition{}
 	for _, p := range g.partitions {
-		frontier := p.tracker.sweep()
-		if frontier > p.committed.Load() && frontier > p.start {
+		if cm, changed := p.toCommit(g.c.cfg.Metadata); changed {
 			tp := topicPartition{p.Topic, p.ID}
-			commits[tp], moved[tp] = commit{offset: frontier}, p
-			if g.c.cfg.Metadata != nil {
-				commits[tp] = commit{offset: frontier, metadata: g.c.cfg.Metadata(p, frontier)}
-			}
+			commits[tp], moved[tp] = cm, p
 		}
 	}
 	if len(commits) == 0 {
@@ -81,6 +77,21 @@ func (g *Generation) commit(ctx context.Context) (pending bool, err error) {
 	return g.committed(sent, codes, commits, moved)
 }
 
+// toCommit is what to commit for a partition now, and whether it differs from what was. What lies before
+// the start is never committed: it is read once more for its effects only.
+func (p *Partition) toCommit(metadata func(*Partition, int64) string) (cm commit, changed bool) {
+	cm.offset = p.tracker.sweep()
+	committed := p.committed.Load()
+	if cm.offset < max(p.start, committed) {
+		return cm, false
+	}
+	if metadata != nil && !p.mute {
+		cm.metadata = metadata(p, cm.offset)
+	}
+	moved := cm.offset > committed && cm.offset > p.start
+	return cm, moved || cm.metadata != p.said && metadata != nil && !p.mute
+}
+
 // committed looks at each partition's answer.
 func (g *Generation) committed(sent time.Time, codes map[topicPartition]kafka.Error, commits map[topicPartition]commit, moved map[topicPartition]*Partition) (pending bool, err error) {
 	for tp, code := range codes {
@@ -92,7 +103,14 @@ func (g *Generation) committed(sent time.Time, codes map[topicPartition]kafka.Er
 		case 0:
 			g.accepted(sent)
 			p.committed.Store(commits[tp].offset)
+			p.said = commits[tp].metadata
 			delete(moved, tp)
+			continue
+		case kafka.OffsetMetadataTooLarge:
+			// The broker's limit is lower than ours: the offset matters more.
+			p.mute = true
+			g.log.Warn("the broker refuses the metadata of commits as too large; offsets are committed without it, and a restart repeats more: raise offset.metadata.max.bytes",
+				zap.String("topic", tp.topic), zap.Int32("partition", tp.partition), zap.Int("bytes", len(commits[tp].metadata)))
 			continue
 		case kafka.IllegalGeneration, kafka.UnknownMemberId, kafka.FencedInstanceID:
 			g.log.Warn("a commit was refused because the group went on without this member; what it would have covered is read again", zap.Error(code))

@@ -70,7 +70,8 @@ type Config struct {
 	// that it was assigned first and still has: those that move to another worker are that one's.
 	UntilCaughtUp bool
 	// Metadata is the text to commit with a partition's frontier, at most 4,096 bytes; nil: none. It is
-	// called by the committer, and the owner of the partition reads it back with [Partition.CommitMetadata].
+	// called by the committer every CommitInterval, and committed when it or the frontier changed; the
+	// next owner of the partition reads it back with [Partition.CommitMetadata].
 	Metadata func(p *Partition, frontier int64) string
 	// Rewind is told of each task of an assignment and calls want for its partitions of which messages
 	// before the start are wanted once more; nil: none are.

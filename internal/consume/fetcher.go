@@ -393,7 +393,9 @@ func (f *fetcher) outOfRange(ctx context.Context, p *Partition) {
 	b, position := bounds[topicPartition{p.Topic, p.ID}], p.position.Load()
 	switch {
 	case position < b.start:
-		f.g.c.lost(p.Topic, p.ID, position, b.start)
+		if from := max(position, p.start); from < b.start { // what lies before the start was settled once
+			f.g.c.lost(p.Topic, p.ID, from, b.start)
+		}
 		p.deliver(nil, b.start)
 		p.task.notify()
 	case position > b.end:

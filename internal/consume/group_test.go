@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -334,6 +335,99 @@ func TestCommitsOfAnEndedGenerationAreRefusedAndEndIt(t *testing.T) {
 			t.Error("the refused generation is alive")
 		}
 		r.await(t, "the commit", func() bool { return w.committed("events", 0) == 3 })
+		c.mustStop(t)
+	}, kfake.SeedTopics(1, "events"))
+}
+
+// TestMetadataIsCommittedWhenItChangesAndTheNextOwnerReadsIt, although the frontier stands still; where
+// the broker refuses it, the offset is committed without.
+func TestMetadataIsCommittedWhenItChangesAndTheNextOwnerReadsIt(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.produce("events", 0, numbered("a", 5)...)
+		var text atomic.Pointer[string]
+		set := func(s string) { text.Store(&s) }
+		set("")
+		cfg := w.config("events")
+		cfg.Metadata = func(p *Partition, frontier int64) string { return *text.Load() }
+		r := newRecorder()
+		r.policy = func(c *Chunk, i int) {
+			if c.Records[i].Offset < 2 {
+				c.Settle(i)
+			}
+		}
+		metadata := func() string { return w.cluster.GroupInfo("g").Commits["events"][0].Metadata }
+		c := w.run(cfg, r)
+		r.await(t, "the commit", func() bool { return w.committed("events", 0) == 2 })
+		set("3 and 4")
+		r.await(t, "the metadata", func() bool { return metadata() == "3 and 4" })
+		commits := c.Stats().Commits
+		time.Sleep(time.Minute)
+		if n := c.Stats().Commits - commits; n != 0 {
+			t.Errorf("%d commits although nothing changed", n)
+		}
+		c.mustStop(t)
+
+		r = newRecorder()
+		w.cluster.ControlKey(8, func(req kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			in := req.(*kmsg.OffsetCommitRequest)
+			if m := in.Topics[0].Partitions[0].Metadata; m == nil || *m == "" {
+				return nil, nil, false
+			}
+			out := in.ResponseKind().(*kmsg.OffsetCommitResponse)
+			rt := kmsg.NewOffsetCommitResponseTopic()
+			rt.Topic = "events"
+			rp := kmsg.NewOffsetCommitResponseTopicPartition()
+			rp.ErrorCode = 12
+			rt.Partitions = append(rt.Partitions, rp)
+			out.Topics = append(out.Topics, rt)
+			return out, nil, true
+		})
+		set("too long")
+		c = w.run(cfg, r)
+		r.await(t, "the commit without it", func() bool { return w.committed("events", 0) == 5 })
+		if got := r.generation().Tasks[0].Partitions[0].CommitMetadata(); got != "3 and 4" {
+			t.Errorf("the next owner reads %q", got)
+		}
+		if n := c.said("refuses the metadata"); n != 1 {
+			t.Errorf("said %d times", n)
+		}
+		c.mustStop(t)
+	}, kfake.SeedTopics(1, "events"))
+}
+
+// TestARewindReadsAgainAndNeverCommitsBackwards: what lies before the start comes once more, and the
+// group's offset stays until the frontier is beyond it.
+func TestARewindReadsAgainAndNeverCommitsBackwards(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.produce("events", 0, numbered("a", 5)...)
+		cfg := w.config("events")
+		r := newRecorder()
+		c := w.run(cfg, r)
+		r.await(t, "the commit", func() bool { return w.committed("events", 0) == 5 })
+		c.mustStop(t)
+		w.produce("events", 0, "new")
+		cfg.Rewind = func(task *Task, want func(*Partition, Rewind)) { want(task.Partitions[0], Rewind{From: 2}) }
+		r = newRecorder()
+		hold := make(chan struct{})
+		r.policy = func(c *Chunk, i int) {
+			if c.Records[i].Offset == 3 {
+				<-hold
+			}
+			c.Settle(i)
+		}
+		c = w.run(cfg, r)
+		r.await(t, "the first message", func() bool { return r.count() > 0 })
+		p := r.generation().Tasks[0].Partitions[0]
+		if r.all()[0].offset != 2 || p.First() != 2 || p.Start() != 5 {
+			t.Errorf("reading began at %d, First %d, Start %d", r.all()[0].offset, p.First(), p.Start())
+		}
+		time.Sleep(5 * time.Second)
+		if got := w.committed("events", 0); got != 5 {
+			t.Errorf("committed %d while what lies before the start is read again", got)
+		}
+		close(hold)
+		r.await(t, "the commit", func() bool { return w.committed("events", 0) == 6 })
 		c.mustStop(t)
 	}, kfake.SeedTopics(1, "events"))
 }

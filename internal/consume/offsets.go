@@ -143,7 +143,7 @@ func (g *Generation) positionOne(p *Partition, commits map[topicPartition]commit
 	}
 	if hasCommit && start == cm.offset {
 		p.committed.Store(start)
-		p.metadata = cm.metadata
+		p.metadata, p.said = cm.metadata, cm.metadata
 	}
 	p.start, p.first = start, start
 	p.tracker.start(start)

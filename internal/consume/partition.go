@@ -37,6 +37,8 @@ type Partition struct {
 
 	committed atomic.Int64 // -1: nothing was committed yet
 	metadata  string       // of the commit this generation started from
+	said      string       // the committer's: the metadata last committed
+	mute      bool         // the committer's: the broker refuses the metadata
 
 	fetch fetchState // belongs to whoever set busy
 }
