@@ -55,6 +55,8 @@ type shop struct {
 	apiURL                 string
 	binary, dir            string
 	rules                  storefront.Rules
+	kind                   string // of the store
+	wipe                   bool   // remove the store at each kill
 
 	// log says which message stands at each offset of each partition.
 	log [partitions][]uint32
@@ -108,6 +110,7 @@ func (s *shop) start() *process {
 		"kafka.brokers=" + s.broker, "kafka.group=" + s.group, "kafka.topics=" + s.topic,
 		"kafka.dead_letter_topic=" + s.letters, "kafka.replay_topic=" + s.replay, "kafka.session_timeout=6s",
 		"insights.endpoint=" + s.apiURL, "store.path=" + filepath.Join(s.dir, "queries"), "join.wait=5s",
+		"store.kind=" + s.kind,
 		"admin.listen=127.0.0.1:0", "log.format=json",
 	} {
 		args = append(args, "--set", setting)
@@ -214,8 +217,27 @@ func (s *shop) await(p *process, what string, most time.Duration, holds func() b
 }
 
 func TestNothingIsLostWhenTheWorkerIsKilled(t *testing.T) {
-	s := newShop(t)
-	n := messages(t)
+	for _, c := range []struct {
+		name, kind string
+		wipe       bool
+		share      uint64 // of the messages
+	}{
+		{"disk", "disk", false, 1},
+		{"disk that is lost with the worker", "disk", true, 4},
+		{"memory", "memory", false, 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newShop(t)
+			s.kind, s.wipe = c.kind, c.wipe
+			s.killThreeTimes(messages(t) / c.share)
+		})
+	}
+}
+
+// killThreeTimes lets the worker work through n messages, kills it on the way, and proves that
+// every message came to what it had to.
+func (s *shop) killThreeTimes(n uint64) {
+	t := s.t
 	g, err := storefront.NewGenerator(storefront.Config{Seed: 11, Messages: n, Topic: s.topic, Partitions: partitions})
 	if err != nil {
 		t.Fatal(err)
@@ -239,11 +261,16 @@ func TestNothingIsLostWhenTheWorkerIsKilled(t *testing.T) {
 
 	worker := s.start()
 	for kill := range int64(3) {
-		// An event and a third come of a message: the kills fall into the first, second and third quarter.
+		// An event and a third come of a message: the kills fall after the first, second and third quarter.
 		mark := int64(n) * (kill + 1) / 3
-		s.await(worker, fmt.Sprintf("%d events accepted", mark), 10*time.Minute, func() bool { return s.api.Stats().Events.Accepted >= mark })
+		s.await(worker, fmt.Sprintf("%d different events", mark), 10*time.Minute, func() bool { return s.api.Stats().Events.Distinct >= mark })
 		worker.kill()
 		s.kills = append(s.kills, s.committed())
+		if s.wipe {
+			if err := os.RemoveAll(filepath.Join(s.dir, "queries")); err != nil {
+				t.Fatal(err)
+			}
+		}
 		worker = s.start()
 	}
 	if err := <-producing; err != nil {
