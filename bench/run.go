@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// env is what all runs share.
+type env struct {
+	dir         string
+	worker      string // its binary
+	set         []string
+	profiles    string // folder for CPU profiles; empty: none
+	timeout     time.Duration
+	broker      *broker
+	sink        *process
+	url         string
+	certificate string
+	counts      <-chan counts
+}
+
+// counts are what the sink has counted since its start.
+type counts struct{ events, requests, bytes int64 }
+
+// startSink starts the sink and reads what it counts.
+func (e *env) startSink(ctx context.Context, latency time.Duration, https bool) (err error) {
+	args := []string{"-latency", latency.String()}
+	if https {
+		e.certificate = filepath.Join(e.dir, "sink.pem")
+		args = append(args, "-certificate", e.certificate)
+	}
+	if e.sink, e.url, err = startRole(ctx, e.dir, "sink", args...); err != nil {
+		return err
+	}
+	ch := make(chan counts)
+	e.counts = ch
+	go func() {
+		defer close(ch)
+		for {
+			var c counts
+			line, err := e.sink.out.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if _, err := fmt.Sscan(line, &c.events, &c.requests, &c.bytes); err != nil {
+				return
+			}
+			select {
+			case ch <- c:
+			default: // between runs nobody listens
+			}
+		}
+	}()
+	return nil
+}
+
+// sample is the state of things at an instant.
+type sample struct {
+	at                   time.Time
+	counts               counts
+	worker, broker, sink time.Duration // CPU
+	peak                 int64
+	allocations          allocations
+}
+
+func (e *env) sample(pid int, c, base counts) (s sample, err error) {
+	s.at = time.Now()
+	s.counts = counts{c.events - base.events, c.requests - base.requests, c.bytes - base.bytes}
+	if s.worker, err = cpuOf(pid); err != nil {
+		return s, err
+	}
+	if e.broker.pid != 0 {
+		if s.broker, err = cpuOf(e.broker.pid); err != nil {
+			return s, err
+		}
+	}
+	s.sink, err = cpuOf(e.sink.pid())
+	s.peak = peakOf(pid)
+	return s, err
+}
+
+// run lets a contestant deliver a log and measures it between the log's marks.
+func (e *env) run(ctx context.Context, c contestant, l *log, round int) (*Result, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, e.timeout, fmt.Errorf("not done after %v", e.timeout))
+	defer cancel()
+	metrics, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	base, ok := <-e.counts
+	if !ok {
+		return nil, e.sinkEnded()
+	}
+	p, err := c.start(ctx, e, l, groupOf(c, round), metrics)
+	if err != nil {
+		return nil, err
+	}
+	result, err := e.watch(ctx, p, l, base, "http://"+metrics, fmt.Sprintf("%s-%s-%d", l.Name, c.name, round))
+	if stopped := p.stop(); err == nil && stopped != nil {
+		err = fmt.Errorf("it did not stop cleanly: %w", stopped)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s on %s: %w\n%s", c.name, l.Name, err, p.tail())
+	}
+	result.Log, result.Contestant, result.Round = l.Name, c.name, round
+	return result, nil
+}
+
+func (e *env) sinkEnded() error { return fmt.Errorf("the sink ended: %s", e.sink.tail()) }
+
+// watch samples until all events of the log have arrived.
+func (e *env) watch(ctx context.Context, p *process, l *log, base counts, metrics, name string) (*Result, error) {
+	began := time.Now()
+	var profiling sync.WaitGroup
+	defer profiling.Wait()
+	var first, last *sample
+	var events int64
+	for events < l.Events {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %d of %d events have arrived", context.Cause(ctx), events, l.Events)
+		case <-p.done:
+			return nil, fmt.Errorf("it ended when %d of %d events had arrived: %v", events, l.Events, p.err)
+		case c, ok := <-e.counts:
+			if !ok {
+				return nil, e.sinkEnded()
+			}
+			events = c.events - base.events
+			reached := &first
+			switch {
+			case first == nil && events >= l.marks[0]:
+				profiling.Go(func() { e.profile(ctx, metrics, name) })
+			case first != nil && last == nil && events >= l.marks[1]:
+				reached = &last
+			default:
+				continue
+			}
+			s, err := e.sample(p.pid(), c, base)
+			if err != nil {
+				return nil, err
+			}
+			if s.allocations, err = scrape(ctx, metrics+"/metrics"); err != nil {
+				return nil, fmt.Errorf("read its metrics: %w", err)
+			}
+			*reached = &s
+		}
+	}
+	if last == nil {
+		return nil, fmt.Errorf("it delivered the log of %d messages between two looks of %v: take more -messages", l.Messages, tick)
+	}
+	r := resultOf(l, first, last)
+	r.Seconds, r.Delivered, r.Peak = time.Since(began).Seconds(), events, peakOf(p.pid())
+	return r, nil
+}
+
+// profile writes a CPU profile of some seconds of the run.
+func (e *env) profile(ctx context.Context, metrics, name string) {
+	const seconds = 3
+	if e.profiles == "" {
+		return
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", metrics, seconds), nil)
+	if err != nil {
+		return
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "no profile:", err)
+		return
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode == http.StatusOK {
+		err = os.WriteFile(filepath.Join(e.profiles, name+".prof"), data, 0o600)
+	}
+	if err != nil || resp.StatusCode != http.StatusOK {
+		fmt.Fprintln(os.Stderr, "no profile:", resp.Status, err)
+	}
+}
