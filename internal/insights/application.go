@@ -47,7 +47,8 @@ type ApplicationConfig struct {
 
 	// Transport replaces the own HTTP transport; nil: an own one.
 	Transport http.RoundTripper
-	// Limiter replaces MaxInFlight as the bound on requests in flight; nil: MaxInFlight, always.
+	// Limiter says how many requests may be in flight; nil: one that finds the useful number below
+	// MaxInFlight by itself.
 	Limiter Limiter
 	// Log gets one line for each change of state. nil: no log.
 	Log      *zap.Logger
@@ -76,7 +77,7 @@ func (c ApplicationConfig) withDefaults() ApplicationConfig {
 		c.Log = zap.NewNop()
 	}
 	if c.Limiter == nil {
-		c.Limiter = fixedLimit(c.MaxInFlight)
+		c.Limiter = newAdaptive(c.MaxInFlight)
 	}
 	return c
 }
@@ -165,6 +166,7 @@ func (a *Application) exchanged(e *Exchange) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	e.InFlight = a.inFlight
 	a.cfg.Limiter.Observe(e)
 	if e.Result != "cancelled" {
 		a.last = LastAnswer{Status: e.Status, Result: e.Result, At: time.Now()}

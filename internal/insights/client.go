@@ -30,6 +30,9 @@ type Exchange struct {
 	Events, Bytes int
 	// Duration is from the start of the request to the end of the answer's body.
 	Duration time.Duration
+	// InFlight is how many requests of the application were in flight when it ended, itself included.
+	// Only a Limiter is told.
+	InFlight int
 	// Second says that it was the immediate second try after a stale connection.
 	Second bool
 }

@@ -44,12 +44,16 @@ func oneBatch(t testing.TB, n int) *batch.Batch[int] {
 	return got
 }
 
-// application returns an application with the usual credentials and changes to its configuration.
+// application returns an application with the usual credentials, MaxInFlight as its limit from the
+// start, and changes to its configuration.
 func application(t testing.TB, change func(*ApplicationConfig)) *Application {
 	t.Helper()
 	cfg := ApplicationConfig{Name: "default", AppID: "APPID12345", APIKey: testKey, Region: "us"}
 	if change != nil {
 		change(&cfg)
+	}
+	if cfg.Limiter == nil { // times of tests are exact
+		cfg.Limiter = FixedLimit(cfg.withDefaults().MaxInFlight)
 	}
 	a, err := NewApplication(cfg)
 	if err != nil {

@@ -163,17 +163,29 @@ func newRig(t testing.TB, cfg rigConfig, reply func(call) reply) *rig {
 			cfg.app(c)
 		}
 	})
-	cfg.delivery.Message = func(x ref) uint64 { return x.message }
-	cfg.delivery.IsPurchase = func(x ref) bool { return x.purchase }
-	r.d = NewDeliverer(r.app, cfg.delivery, r.settle)
+	r.run(cfg.delivery)
+	return r
+}
+
+// newRigOf starts a deliverer for an application that is there.
+func newRigOf(t testing.TB, app *Application) *rig {
+	t.Helper()
+	r := &rig{t: t, start: time.Now(), ran: make(chan error, 1), outcomes: map[int]Outcome{}, settled: map[int]time.Duration{}, app: app}
+	r.run(DelivererConfig[ref]{})
+	return r
+}
+
+func (r *rig) run(cfg DelivererConfig[ref]) {
+	cfg.Message = func(x ref) uint64 { return x.message }
+	cfg.IsPurchase = func(x ref) bool { return x.purchase }
+	r.d = NewDeliverer(r.app, cfg, r.settle)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { r.ran <- r.d.Run(ctx) }()
 	synctest.Wait()
-	t.Cleanup(func() {
+	r.t.Cleanup(func() {
 		cancel()
 		<-r.ran
 	})
-	return r
 }
 
 func (r *rig) settle(b *batch.Batch[ref], i, j int, o Outcome) {

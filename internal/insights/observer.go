@@ -40,11 +40,14 @@ type Limiter interface {
 	Observe(e *Exchange)
 }
 
-// fixedLimit is the limiter that learns nothing.
-type fixedLimit int
+// FixedLimit is the limiter that learns nothing: what the adaptive one is compared with.
+type FixedLimit int
 
-func (n fixedLimit) Limit() int      { return int(n) }
-func (fixedLimit) Observe(*Exchange) {}
+// Limit implements Limiter.
+func (n FixedLimit) Limit() int { return int(n) }
+
+// Observe implements Limiter.
+func (FixedLimit) Observe(*Exchange) {}
 
 // oddAnswers logs, once for each status, answers of the 200s that the API does not document. The
 // events count as delivered.
