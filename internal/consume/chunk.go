@@ -159,10 +159,7 @@ func (c *Chunk) firstUnsettled() int64 {
 	if c.cursor >= n {
 		return c.next
 	}
-	if c.offsets != nil {
-		return c.offsets[c.cursor]
-	}
-	return c.base + int64(c.cursor)
+	return c.offset(c.cursor)
 }
 
 // count is the number of records, which Records cannot tell any more once they are settled.

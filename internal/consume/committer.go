@@ -79,14 +79,17 @@ func (g *Generation) commit(ctx context.Context) (pending bool, err error) {
 
 // toCommit is what to commit for a partition now, and whether it differs from what was. What lies before
 // the start is never committed: it is read once more for its effects only.
-func (p *Partition) toCommit(metadata func(*Partition, int64) string) (cm commit, changed bool) {
+func (p *Partition) toCommit(metadata func(*Partition, int64) (string, bool)) (cm commit, changed bool) {
 	cm.offset = p.tracker.sweep()
 	committed := p.committed.Load()
 	if cm.offset < max(p.start, committed) {
 		return cm, false
 	}
 	if metadata != nil && !p.mute {
-		cm.metadata = metadata(p, cm.offset)
+		var ok bool
+		if cm.metadata, ok = metadata(p, cm.offset); !ok {
+			return cm, false
+		}
 	}
 	moved := cm.offset > committed && cm.offset > p.start
 	return cm, moved || cm.metadata != p.said && metadata != nil && !p.mute

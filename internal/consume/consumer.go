@@ -71,8 +71,9 @@ type Config struct {
 	UntilCaughtUp bool
 	// Metadata is the text to commit with a partition's frontier, at most 4,096 bytes; nil: none. It is
 	// called by the committer every CommitInterval, and committed when it or the frontier changed; the
-	// next owner of the partition reads it back with [Partition.CommitMetadata].
-	Metadata func(p *Partition, frontier int64) string
+	// next owner of the partition reads it back with [Partition.CommitMetadata]. While it gives false
+	// nothing is committed, so that what was committed before stays.
+	Metadata func(p *Partition, frontier int64) (text string, ok bool)
 	// Rewind is told of each task of an assignment and calls want for its partitions of which messages
 	// before the start are wanted once more; nil: none are.
 	Rewind func(t *Task, want func(p *Partition, r Rewind))

@@ -348,7 +348,7 @@ func TestMetadataIsCommittedWhenItChangesAndTheNextOwnerReadsIt(t *testing.T) {
 		set := func(s string) { text.Store(&s) }
 		set("")
 		cfg := w.config("events")
-		cfg.Metadata = func(p *Partition, frontier int64) string { return *text.Load() }
+		cfg.Metadata = func(*Partition, int64) (string, bool) { return *text.Load(), true }
 		r := newRecorder()
 		r.policy = func(c *Chunk, i int) {
 			if c.Records[i].Offset < 2 {

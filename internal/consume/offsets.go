@@ -145,7 +145,7 @@ func (g *Generation) positionOne(p *Partition, commits map[topicPartition]commit
 		p.committed.Store(start)
 		p.metadata, p.said = cm.metadata, cm.metadata
 	}
-	p.start, p.first = start, start
+	p.start, p.first, p.endKnown = start, start, hasBounds
 	p.tracker.start(start)
 	p.position.Store(start)
 	p.end.Store(start)

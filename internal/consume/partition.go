@@ -20,6 +20,7 @@ type Partition struct {
 
 	start    int64
 	first    int64 // what is read first
+	endKnown bool
 	tracker  tracker
 	position atomic.Int64 // the next offset to fetch; written by the fetcher
 	end      atomic.Int64 // last known end: the last stable offset
@@ -93,6 +94,10 @@ func (p *Partition) Frontier() int64 { return p.tracker.sweep() }
 
 // End is the last known end of the partition: no committed message at or beyond it was seen.
 func (p *Partition) End() int64 { return p.end.Load() }
+
+// EndKnown says whether the leader told the end when the generation began; where it was away, End is
+// the start until the first fetch.
+func (p *Partition) EndKnown() bool { return p.endKnown }
 
 // CommitMetadata is the metadata of the commit that the generation started from.
 func (p *Partition) CommitMetadata() string { return p.metadata }

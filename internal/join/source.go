@@ -14,6 +14,9 @@ type SourceConfig struct {
 	// Deliver is the offset from which messages are delivered; those below it are read for what they
 	// leave in the store, which lacks it. At most Start where the store lacks nothing.
 	Deliver int64
+	// Settled says which messages at or beyond Deliver were settled by an owner before this one: they
+	// too are read for what they leave only; nil: none.
+	Settled func(offset int64) bool
 	// Progress is the greatest event time of the records below the larger of Start and Deliver, 0 if it
 	// is not known.
 	Progress int64
@@ -45,6 +48,11 @@ func (s *source) reached(t int64) bool { return s.progress >= t || s.atEnd }
 // the message has waited as long as it may.
 func (s *source) passed(t int64, expired bool) bool {
 	return s.progress >= t || s.atEnd && expired
+}
+
+// restores says whether the message at an offset is read for its effects only.
+func (s *source) restores(offset int64) bool {
+	return offset < s.Deliver || s.Settled != nil && s.Settled(offset)
 }
 
 // covered is the offset below which every effect of the source is in the section.

@@ -60,7 +60,8 @@ type Output[M any] interface {
 	// must tell the outcome to [Task.Outcome].
 	Encoded(m M, n int, claimed bool)
 	Absorbed(m M, why Absorption)
-	// Restored: the message was read again for what it leaves in the store, see [SourceConfig.Deliver].
+	// Restored: the message was read again for what it leaves in the store, see [SourceConfig.Deliver]
+	// and [SourceConfig.Settled].
 	Restored(m M)
 	// Refused: nothing of the message is sent. The refusal is valid during the call.
 	Refused(m M, r *event.Refusal, about About)
@@ -311,7 +312,7 @@ func (f *frame[M]) refuse(reason event.Reason, stage event.Stage, field, rule, m
 }
 
 // restores says whether the message is read for its effects only.
-func (f *frame[M]) restores() bool { return f.msg.Offset < f.src.Deliver }
+func (f *frame[M]) restores() bool { return f.src.restores(f.msg.Offset) }
 
 // absorb says that nothing is sent for the message.
 func (t *Task[M]) absorb(why Absorption) {

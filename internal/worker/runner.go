@@ -48,7 +48,8 @@ func (w *Worker) newRunner(g *generation, source *consume.Task, section querysto
 	r := &runner{w: w, g: g, source: source, section: section, poke: make(chan struct{}, 1)}
 	var sources []join.SourceConfig
 	for _, p := range source.Partitions {
-		trail := &trail{last: parseMetadata(p.CommitMetadata(), w.cfg.Kafka.Group, p.Topic, p.ID, p.Start())}
+		before := parseMetadata(p.CommitMetadata(), w.cfg.Kafka.Group, p.Topic, p.ID, p.Start())
+		trail := &trail{last: before.progress, inherited: settledBeyond(p, before)}
 		r.trails = append(r.trails, trail)
 		g.trails[p] = trail
 		var again *restoreRange
@@ -58,7 +59,7 @@ func (w *Worker) newRunner(g *generation, source *consume.Task, section querysto
 		}
 		r.restores = append(r.restores, again)
 		sources = append(sources, join.SourceConfig{
-			Topic: p.Topic, Start: p.First(), Deliver: p.Start(), Progress: trail.last,
+			Topic: p.Topic, Start: p.First(), Deliver: p.Start(), Settled: trail.inherited.ask(), Progress: trail.last,
 			Shown: w.carries(w.cfg.Kafka.ShownTopics, p.Topic), Clicked: w.carries(w.cfg.Kafka.ClickedTopics, p.Topic), Replay: p.Topic == w.cfg.Kafka.ReplayTopic,
 		})
 	}
@@ -282,8 +283,13 @@ func (r *runner) Absorbed(m message, why join.Absorption) {
 	m.batch.chunk.Settle(int(m.i))
 }
 
-// Restored implements join.Output.
+// Restored implements join.Output. What lies at or beyond the start was received once more: an owner
+// before this one had settled it.
 func (r *runner) Restored(m message) {
+	if m.record().Offset >= m.batch.chunk.Partition.Start() {
+		r.Absorbed(m, join.SettledBefore)
+		return
+	}
 	r.w.restored.Add(1)
 	m.batch.chunk.Settle(int(m.i))
 }

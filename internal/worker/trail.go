@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"eventworker/internal/consume"
 )
 
 // trail remembers, for each offset of a partition that is not committed yet, the greatest event
@@ -15,6 +17,11 @@ import (
 //
 // It holds 16 bytes for each message in flight, whose number the byte budget bounds.
 type trail struct {
+	// inherited is what owners before this one settled beyond the start: those messages are read for
+	// their effects only.
+	inherited ranges
+	own, all  ranges // the committer's scratch
+
 	mu   sync.Mutex
 	legs []leg
 	last int64 // the progress after all records that were read
@@ -52,31 +59,85 @@ func (t *trail) at(frontier int64) int64 {
 // metadataVersion begins the metadata of a commit.
 const metadataVersion = "ew1"
 
+// standing is what a commit's metadata says of a partition beside the offset.
+type standing struct {
+	progress int64  // the greatest event time of the records below the frontier, 0: not known
+	settled  ranges // beyond the frontier
+}
+
 // metadata is the text that is committed with a frontier: ASCII, versioned, checksummed, bound to
-// group, topic, partition and offset (docs/contract.md, section 5).
-func metadata(group, topic string, partition int32, offset, progress int64) string {
-	body := metadataVersion + " p=" + strconv.FormatInt(progress, 10)
+// group, topic, partition and offset, and at most maxMetadata characters long (docs/contract.md, section
+// 5). Its fields stand between spaces; readers pass over those they do not know.
+func (s *standing) metadata(group, topic string, partition int32, offset int64) string {
+	body := metadataVersion + " p=" + strconv.FormatInt(s.progress, 10)
+	if settled := s.settled.text(offset, maxMetadata-len(body)-len(" ")-len(" 01234567")); settled != "" {
+		body += " " + settled
+	}
 	return body + " " + checksum(body, group, topic, partition, offset)
 }
 
-// parseMetadata gives the progress back, 0 from metadata that is foreign, damaged, or another offset's.
-func parseMetadata(text, group, topic string, partition int32, offset int64) int64 {
+// parseMetadata reads metadata; what is foreign, damaged, or another offset's says nothing.
+func parseMetadata(text, group, topic string, partition int32, offset int64) (s standing) {
 	end := strings.LastIndexByte(text, ' ')
 	if end < 0 || text[end+1:] != checksum(text[:end], group, topic, partition, offset) {
-		return 0
+		return standing{}
 	}
-	progress, ok := strings.CutPrefix(text[:end], metadataVersion+" p=")
-	if !ok {
-		return 0
+	fields := strings.Split(text[:end], " ")
+	if fields[0] != metadataVersion {
+		return standing{}
 	}
-	ms, err := strconv.ParseInt(progress, 10, 64)
-	if err != nil {
-		return 0
+	for _, field := range fields[1:] {
+		name, value, _ := strings.Cut(field, "=")
+		ok := true
+		switch name {
+		case "p":
+			var err error
+			s.progress, err = strconv.ParseInt(value, 10, 64)
+			ok = err == nil
+		case "r", "b":
+			s.settled, ok = parseRanges(name[0], value, offset)
+		}
+		if !ok {
+			return standing{}
+		}
 	}
-	return ms
+	return s
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 func checksum(body, group, topic string, partition int32, offset int64) string {
-	sum := crc32.Checksum(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%d\x00%d", body, group, topic, partition, offset), crc32.MakeTable(crc32.Castagnoli))
+	sum := crc32.Checksum(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%d\x00%d", body, group, topic, partition, offset), castagnoli)
 	return fmt.Sprintf("%08x", sum)
 }
+
+// settledBeyond is what the metadata of the commit that a generation started from says is settled
+// beyond the start, as far as it fits the partition's offsets: nothing beyond its end can be settled.
+func settledBeyond(p *consume.Partition, s standing) ranges {
+	if n := len(s.settled); n > 0 && p.EndKnown() && s.settled[n-1].To > p.End() {
+		return nil
+	}
+	return s.settled
+}
+
+// commitMetadata is the text committed with a frontier: the progress there, and what is settled beyond
+// it, by this worker or, as far as it was not read again, by an owner before it. It gives false while
+// the generation is being set up.
+func (w *Worker) commitMetadata(p *consume.Partition, frontier int64) (text string, ok bool) {
+	g := w.current.Load()
+	if g == nil || g.trails[p] == nil {
+		return "", false
+	}
+	t := g.trails[p]
+	now := standing{progress: t.at(frontier)}
+	if withoutRanges == "" {
+		t.own = p.Settled(t.own[:0], frontier, maxRanges)
+		t.all = union(t.all[:0], t.own, t.inherited.from(frontier))
+		now.settled = t.all
+	}
+	return now.metadata(w.cfg.Kafka.Group, p.Topic, p.ID, frontier), true
+}
+
+// withoutRanges leaves out what is settled beyond the frontier. Only tests that measure what that is
+// worth set it, when they link the binary.
+var withoutRanges string

@@ -254,15 +254,6 @@ func (w *Worker) Sync(ctx context.Context) error {
 	return err
 }
 
-// commitMetadata is the text committed with a frontier.
-func (w *Worker) commitMetadata(p *consume.Partition, frontier int64) string {
-	g := w.current.Load()
-	if g == nil || g.trails[p] == nil {
-		return ""
-	}
-	return metadata(w.cfg.Kafka.Group, p.Topic, p.ID, frontier, g.trails[p].at(frontier))
-}
-
 // carries says whether a topic may carry the types of a list: no list means that any may, and the
 // replay topic may carry all.
 func (w *Worker) carries(topics []string, topic string) bool {
