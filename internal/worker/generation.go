@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,10 @@ type generation struct {
 func (w *Worker) Serve(ctx context.Context, source *consume.Generation, drain func() (context.Context, context.CancelFunc)) error {
 	g := &generation{w: w, trails: make(map[*consume.Partition]*trail)}
 	for app := range w.apps {
+		if w.apps[app] == nil { // another group's: the join gives no event of it
+			g.deliverers, g.builders = append(g.deliverers, nil), append(g.builders, nil)
+			continue
+		}
 		d := insights.NewDeliverer(w.apps[app], w.delivererConfig(source), g.outcomes)
 		g.deliverers = append(g.deliverers, d)
 		g.builders = append(g.builders, batch.NewBuilder(w.limits, d.Submit))
@@ -65,7 +70,7 @@ func (g *generation) run(ctx context.Context, drain func() (context.Context, con
 	delivery, stopDelivery := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopDelivery()
 	var deliverers sync.WaitGroup
-	for _, d := range g.deliverers {
+	for _, d := range g.served() {
 		deliverers.Go(func() { _ = d.Run(delivery) })
 	}
 	tasks, work := errgroup.WithContext(ctx)
@@ -78,13 +83,15 @@ func (g *generation) run(ctx context.Context, drain func() (context.Context, con
 	began := time.Now()
 	dctx, cancel := drain()
 	defer cancel()
-	for i := range g.builders {
-		g.builders[i].Close()
+	for _, b := range g.builders {
+		if b != nil {
+			b.Close()
+		}
 	}
 	left := 0
 	var draining sync.WaitGroup
 	lefts := make([]int, len(g.deliverers))
-	for i, d := range g.deliverers {
+	for i, d := range g.served() {
 		draining.Go(func() { lefts[i] = d.Drain(dctx) })
 	}
 	draining.Wait()
@@ -101,6 +108,11 @@ func (g *generation) run(ctx context.Context, drain func() (context.Context, con
 	g.w.log.Info("generation ends", zap.Duration("drained_in", time.Since(began)), zap.Int("events_without_outcome", left),
 		zap.Int64("messages_released", released), zap.NamedError("cause", context.Cause(ctx)))
 	return err
+}
+
+// served are the deliverers there are.
+func (g *generation) served() []*insights.Deliverer[part] {
+	return slices.DeleteFunc(slices.Clone(g.deliverers), func(d *insights.Deliverer[part]) bool { return d == nil })
 }
 
 // receive counts n messages into the generation.

@@ -71,6 +71,8 @@ func (w *Worker) newRunner(g *generation, source *consume.Task, section querysto
 func (r *runner) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	// What was joined when ctx ended is handed on and counted: it may be settled already.
+	defer r.flush()
 	for {
 		if err := r.hear(ctx); err != nil {
 			return err
@@ -233,11 +235,21 @@ func (r *runner) hear(ctx context.Context) error {
 	heard := r.outcomes
 	r.outcomes = nil
 	r.mu.Unlock()
+	if len(heard) == 0 {
+		return nil
+	}
+	defer r.flush()
 	for k, o := range heard {
-		if err := r.retry(ctx, func() error { return r.task.Outcome(o.message, o.delivered) }); err != nil {
+		noted := false
+		err := r.retry(ctx, func() error {
+			err := r.task.Outcome(o.message, o.delivered)
+			noted = err == nil
+			return err
+		})
+		if err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
+		if !noted { // ctx ended before the store took it
 			r.mu.Lock()
 			r.outcomes = append(heard[k:], r.outcomes...)
 			r.mu.Unlock()
@@ -248,9 +260,6 @@ func (r *runner) hear(ctx context.Context) error {
 			r.delta.Delivered++
 			o.message.batch.chunk.Settle(int(o.message.i))
 		}
-	}
-	if len(heard) > 0 {
-		r.flush()
 	}
 	return nil
 }

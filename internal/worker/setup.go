@@ -105,16 +105,19 @@ func JoinConfig(c *config.Config) *join.Config {
 func (w *Worker) openStore() error {
 	c := &w.cfg.Store
 	o := querystore.Options{Path: c.Path, Memory: int64(c.Memory), Log: w.log.Named("store")}
-	var err error
 	switch c.Kind {
 	case "disk":
-		w.store, err = querystore.OpenDisk(o)
+		disk, err := querystore.OpenDisk(o)
+		if err != nil {
+			return err // and no store: a nil pointer in an interface is not nil
+		}
+		w.store = disk
 	case "memory":
 		w.store = querystore.NewMemory(o)
 	default:
-		err = fmt.Errorf("store.kind: %s is not built yet: use disk or memory", c.Kind)
+		return fmt.Errorf("store.kind: %s is not built yet: use disk or memory", c.Kind)
 	}
-	return err
+	return nil
 }
 
 // newApplications makes the client of each application that the group serves; the others stay nil.
@@ -126,6 +129,12 @@ func (w *Worker) newApplications() error {
 			continue
 		}
 		a := w.cfg.Insights.Applications[served.Name]
+		if d.Mode == "shadow" && a.AppID == "" { // no request is made, so none is needed
+			a.AppID = "shadow"
+		}
+		if d.Mode == "shadow" && a.APIKey == "" && a.APIKeyFile == "" {
+			a.APIKey = "shadow"
+		}
 		app, err := insights.NewApplication(insights.ApplicationConfig{
 			Name: served.Name, AppID: a.AppID, APIKey: string(a.APIKey), APIKeyFile: a.APIKeyFile,
 			Region: w.cfg.Insights.Region, Endpoint: w.cfg.Insights.Endpoint,

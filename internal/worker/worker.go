@@ -157,7 +157,6 @@ func (w *Worker) Run(ctx context.Context) error {
 	if cerr := w.letters.Close(letters); cerr != nil {
 		w.log.Warn("dead letters without acknowledgement at the end; their messages are read again", zap.Error(cerr))
 	}
-	w.letters = nil
 	stopSide()
 	return errors.Join(err, group.Wait())
 }
