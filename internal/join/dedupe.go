@@ -23,6 +23,7 @@ type claim[M any] struct {
 type copied[M any] struct {
 	m        M
 	src      *source
+	seen     int64
 	restores bool
 }
 
@@ -51,7 +52,7 @@ func (t *Task[M]) claim() (waits bool) {
 			return false
 		}
 		t.keep()
-		c.copies = append(c.copies, copied[M]{f.m, f.src, f.restores()})
+		c.copies = append(c.copies, copied[M]{f.m, f.src, f.seen, f.restores()})
 		t.claims.waiting++
 		return true
 	}
@@ -148,7 +149,7 @@ func (t *Task[M]) copies() error {
 	for len(t.claims.ready) > 0 {
 		next := t.claims.ready[0]
 		f := t.again
-		f.m, f.src, f.waited, f.expired, f.claimed, f.kept = next.m, next.src, nil, false, false, true
+		f.m, f.src, f.waited, f.expired, f.claimed, f.kept, f.seen = next.m, next.src, nil, false, false, true, next.seen
 		if err := t.over(f, t.first); err != nil {
 			return err
 		}

@@ -48,6 +48,7 @@ type lookup struct {
 	at      int64 // the event's time
 	rules   *rules
 	sources *sources
+	limits  []int64 // of each source, what lies below is seen
 	arena   []byte
 	seen    []rank // impressions at or before the event's time that the walk met
 	cut     rank   // once 200 were seen: the oldest of the newest 200
@@ -104,7 +105,7 @@ func (l *lookup) visit(r *querystore.Record) bool {
 		}
 		return true
 	}
-	if !l.sources.read(r.Place) {
+	if !l.sees(r.Place) {
 		return true
 	}
 	switch r.Kind {
@@ -116,6 +117,12 @@ func (l *lookup) visit(r *querystore.Record) bool {
 		}
 	}
 	return true
+}
+
+// sees says whether a record belongs to the part of the log that answers. What an earlier life of
+// the task stored from further on does not.
+func (l *lookup) sees(p querystore.Place) bool {
+	return int(p.Source) >= len(l.limits) || p.Offset < l.limits[p.Source]
 }
 
 // done says whether nothing in the rest of the chain, whose newest record has the given time, can

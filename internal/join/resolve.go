@@ -27,32 +27,51 @@ const (
 	fromSkewed
 )
 
-// decide looks up what the message lacks and sends it, unless the answer is not final yet.
+// decide looks up what the message lacks and sends it, unless the log must say more first.
 func (t *Task[M]) decide() error {
-	f, l := t.f, t.lookup
-	l.reset(f.at)
+	f := t.f
 	item := f.ev.Type != event.Clicked
-	if item {
-		t.askItems()
-	} else {
-		t.askClick()
+	at, due := asMatch, int64(0)
+	if h := f.waited; h != nil {
+		at, due = h.level, h.due
 	}
-	if f.claimed && f.waited == nil {
-		l.wantMark, l.mark = true, t.claims.holder[f.m].key
+	for ; ; at++ {
+		due = max(due, t.rules.due(f.at, at))
+		asks, asksClicks := t.ask(item)
+		if asks && !t.reached(f.at, at, item, f.expired) {
+			t.wait(at, item, false)
+			return nil
+		}
+		t.lookup.limits = t.sources.limits(t.lookup.limits, f.src, f.msg.Offset, f.seen, due)
+		if asksClicks && len(t.waiting.users) > 0 && t.blockedBy(t.waiting.users[string(f.user)], f.at, t.lookup.limits) {
+			t.wait(at, item, true)
+			return nil
+		}
+		if err := t.lookup.run(t.section, f.user); err != nil {
+			return err
+		}
+		if t.lookup.marked {
+			return t.copied()
+		}
+		if at == asMiss || !t.lookup.lacks() {
+			break
+		}
 	}
-	if err := l.run(t.section, f.user); err != nil {
-		return err
-	}
-	if l.marked {
-		f.claimed = false
-		t.drop(f.m, t.claims.holder[f.m], true)
-		t.absorb(Duplicate)
-		return nil
-	}
-	found, asksClicks := l.class()
-	if t.postpone(found, item, asksClicks) {
-		return nil
-	}
+	return t.finish(item)
+}
+
+// copied absorbs a message whose id was delivered before.
+func (t *Task[M]) copied() error {
+	f := t.f
+	f.claimed = false
+	t.drop(f.m, t.claims.holder[f.m], true)
+	t.absorb(Duplicate)
+	t.decided()
+	return nil
+}
+
+// finish takes the answers, which are final, and sends the message.
+func (t *Task[M]) finish(item bool) error {
 	if item {
 		t.takeItems()
 		if err := t.remark(); err != nil {
@@ -64,26 +83,39 @@ func (t *Task[M]) decide() error {
 		if err := t.remember(); err != nil {
 			return err
 		}
-		t.stir()
 		t.conclude(t.click)
 	}
 	t.decided()
 	return nil
 }
 
-// class sums up what the walk found.
-func (l *lookup) class() (found class, asksClicks bool) {
+// ask puts together what the message lacks, and says whether it lacks anything and whether
+// remembered clicks may answer.
+func (t *Task[M]) ask(item bool) (asks, asksClicks bool) {
+	f, l := t.f, t.lookup
+	l.reset(f.at)
+	if item {
+		t.askItems()
+	} else {
+		t.askClick()
+	}
+	if f.claimed {
+		l.wantMark, l.mark = true, t.claims.holder[f.m].key
+	}
 	for i := range l.wants {
-		w := &l.wants[i]
-		asksClicks = asksClicks || w.clicks
-		switch {
-		case !w.click.ok && !w.shownBy.ok:
-			found = miss
-		case found == complete:
-			found = match
+		asksClicks = asksClicks || l.wants[i].clicks
+	}
+	return len(l.wants) > 0, asksClicks
+}
+
+// lacks says whether an object has no answer, or only a skewed one.
+func (l *lookup) lacks() bool {
+	for i := range l.wants {
+		if w := &l.wants[i]; !w.click.ok && !w.shownBy.ok {
+			return true
 		}
 	}
-	return found, asksClicks
+	return false
 }
 
 func (l *lookup) ask(w want) int {

@@ -1,7 +1,9 @@
 package join
 
 import (
+	"cmp"
 	"math"
+	"slices"
 
 	"eventworker/internal/querystore"
 )
@@ -36,18 +38,11 @@ type source struct {
 	atEnd    bool
 	applied  int64 // the section held the effects of all messages below this when the task began
 	written  int64 // and none of a message at or beyond this
+	// steps are where the progress grew, for tasks of several sources.
+	steps []step
 	// waiting are the clicks that wait, in the order they were read: they will leave an effect. The
 	// decided ones leave from the front.
 	waiting []*mark
-}
-
-// reached says whether the source was read to a record at or after t, or has nothing more to say.
-func (s *source) reached(t int64) bool { return s.progress >= t || s.atEnd }
-
-// passed says whether a miss at t can be believed as far as this source goes; expired says that
-// the message has waited as long as it may.
-func (s *source) passed(t int64, expired bool) bool {
-	return s.progress >= t || s.atEnd && expired
 }
 
 // restores says whether the message at an offset is read for its effects only.
@@ -92,10 +87,56 @@ func (s *sources) advance(src *source, next int64) {
 	s.bySection[src.id] = next
 }
 
-// read says whether the record at a place was read in this life of the task: what an earlier life
-// stored from further on in the log must not be seen yet.
-func (s *sources) read(p querystore.Place) bool {
-	return int(p.Source) >= len(s.bySection) || p.Offset < s.bySection[p.Source]
+// step says that with the record before an offset the progress reached a time.
+type step struct{ progress, next int64 }
+
+// maxSteps bounds the steps of a source, 1 MiB. Of a message so late that they do not reach back to
+// it a look-up sees what was read until the oldest of them.
+const maxSteps = 1 << 16
+
+// climb notes the progress of a source after a record. With one source the place of a message says
+// all, and nothing is kept.
+func (s *sources) climb(src *source) {
+	if len(s.list) == 1 || src.Replay {
+		return
+	}
+	if n := len(src.steps); n > 0 && src.steps[n-1].progress >= src.progress {
+		return
+	}
+	if len(src.steps) == maxSteps {
+		src.steps = append(src.steps[:0], src.steps[maxSteps/2:]...)
+	}
+	src.steps = append(src.steps, step{src.progress, src.next})
+}
+
+// cut is the offset after the record with which the source reached a time; what was read if it has
+// not.
+func (s *source) cut(due int64) int64 {
+	i, _ := slices.BinarySearchFunc(s.steps, due, func(st step, due int64) int { return cmp.Compare(st.progress, due) })
+	if i == len(s.steps) {
+		return s.next
+	}
+	return s.steps[i].next
+}
+
+// limits says what of each source a look-up sees, for a message of own that had the progress seen
+// when it was read: of its own source what was read when that had reached both the message and the
+// due time, of others what was read when they had reached it. What came later in the log changes
+// nothing, so neither the order in which partitions are read nor the moment of the look-up does.
+func (s *sources) limits(into []int64, own *source, offset, seen, due int64) []int64 {
+	into = append(into[:0], s.bySection...)
+	for _, src := range s.list {
+		switch {
+		case src.Replay && src != own:
+		case src == own && seen >= due:
+			into[src.id] = offset + 1
+		case src == own:
+			into[src.id] = max(src.cut(due), offset+1)
+		default:
+			into[src.id] = src.cut(due)
+		}
+	}
+	return into
 }
 
 // after orders places of different records by (topic, offset); the partition is the task's.

@@ -117,6 +117,7 @@ type frame[M any] struct {
 	app      int
 	at       int64 // event time (docs/contract.md, section 2)
 	stamp    int64 // the message's own timestamp
+	seen     int64 // the progress of its source when it was read
 	user     []byte
 	waited   *held[M] // the message's earlier waiting, nil at first
 	expired  bool     // it has waited as long as a miss may
@@ -141,6 +142,9 @@ func NewTask[M comparable](c *Config, section querystore.Section, from []SourceC
 			src.progress = sc.Progress
 		}
 		t.sources.add(src)
+	}
+	for _, src := range t.sources.list {
+		t.sources.climb(src) // what lies before the start was read with the progress of then
 	}
 	t.lookup = newLookup(t.rules, &t.sources)
 	t.waiting.users = make(map[string]*userWaits[M])
@@ -178,9 +182,6 @@ func (t *Task[M]) Handle(i int, m M, msg Message) error {
 		if err := t.impressions(); err != nil {
 			return err
 		}
-		if f.ev.Type == event.Shown {
-			t.stir() // even if an earlier life stored it: it can be seen from here on
-		}
 	}
 	if refusal == nil || refusal.Reason > event.Future || refusal.Reason == event.UnknownApplication {
 		src.progress = max(src.progress, f.at)
@@ -189,6 +190,8 @@ func (t *Task[M]) Handle(i int, m M, msg Message) error {
 		src.progress = max(src.progress, src.Progress)
 	}
 	t.sources.advance(src, msg.Offset+1)
+	t.sources.climb(src)
+	f.seen = src.progress
 	if err := t.release(); err != nil {
 		return err
 	}
@@ -197,7 +200,7 @@ func (t *Task[M]) Handle(i int, m M, msg Message) error {
 	} else if err := t.first(); err != nil {
 		return err
 	}
-	if err := t.settleStirred(); err != nil {
+	if err := t.unblock(); err != nil {
 		return err
 	}
 	return t.copies()

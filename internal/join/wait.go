@@ -13,11 +13,13 @@ type held[M any] struct {
 	m        M
 	src      *source
 	at       int64
+	seen     int64 // the progress of src when the message was read
 	deadline int64 // clock time, milliseconds: at the log's end a miss waits no longer
-	found    class
+	level    level
+	due      int64 // the event time that the log must reach; of an item also that of clicks it waited for
 	item     bool
 	claimed  bool
-	version  int // of its place in a queue: an entry with another is stale
+	blocked  bool // only earlier clicks of the user hold it up
 	user     *userWaits[M]
 }
 
@@ -31,14 +33,14 @@ type mark struct {
 // byte budget, in which each kept message counts.
 type waiting[M any] struct {
 	n int
-	// queues are ordered by due time, one for each way of becoming final, so that none stands in
-	// the way of another.
+	// queues are ordered by event time, one for clicks and one for items of each level, so that none
+	// stands in the way of another.
 	queues [4]queue[M]
 	// byRead are all waiting messages in the order of their reading, so of their deadlines;
 	// decided ones leave when they come to the front.
 	byRead []*held[M]
 	users  map[string]*userWaits[M]
-	// stirred are the users whose records changed while messages of theirs wait.
+	// stirred are the users of whom a click was decided while items of theirs wait for it.
 	stirred []*userWaits[M]
 }
 
@@ -49,27 +51,16 @@ type userWaits[M any] struct {
 	stirred bool
 }
 
-type queued[M any] struct {
-	due     int64
-	h       *held[M]
-	version int
-}
+type queue[M any] []*held[M]
 
-type queue[M any] []queued[M]
-
-func (q queue[M]) Len() int { return len(q) }
-func (q queue[M]) Less(i, j int) bool {
-	if q[i].due != q[j].due {
-		return q[i].due < q[j].due
-	}
-	return earlier(q[i].h, q[j].h) < 0
-}
-func (q queue[M]) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue[M]) Push(x any)   { *q = append(*q, x.(queued[M])) }
+func (q queue[M]) Len() int           { return len(q) }
+func (q queue[M]) Less(i, j int) bool { return earlier(q[i], q[j]) < 0 }
+func (q queue[M]) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *queue[M]) Push(x any)        { *q = append(*q, x.(*held[M])) }
 func (q *queue[M]) Pop() any {
 	old := *q
 	x := old[len(old)-1]
-	old[len(old)-1] = queued[M]{}
+	old[len(old)-1] = nil
 	*q = old[:len(old)-1]
 	return x
 }
@@ -92,57 +83,64 @@ func compare(a, b int64) int {
 	return 1
 }
 
-// class says what a look-up of a message found.
-type class uint8
+// level says how far the log must have been read for a look-up, and how much of it the look-up sees
+// (docs/contract.md, section 2).
+type level uint8
 
 const (
-	complete class = iota // it needed nothing
-	match                 // every object has its answer
-	miss                  // at least one has none, or only a skewed one
+	// asMatch: every partition to its first record at or after the event. If each object has its
+	// answer then, that is final.
+	asMatch level = iota
+	// asMiss: every partition to its first record beyond the allowed lateness. What is found now is
+	// final, found or not.
+	asMiss
 )
 
-// final says whether nothing still unread can change what a look-up found, as far as the partitions
-// go (docs/contract.md, section 2). With expired, the message has waited as long as it may.
-func (t *Task[M]) final(found class, at int64, item, expired bool) bool {
-	if found == complete {
-		return true
+// due is the event time that partitions must have reached.
+func (r *rules) due(at int64, l level) int64 {
+	if l == asMiss {
+		return at + r.lateness
 	}
+	return at
+}
+
+// reached says whether the partitions of a look-up were read far enough. With expired, the message
+// has waited as long as it may by the clock.
+func (t *Task[M]) reached(at int64, l level, item, expired bool) bool {
+	due := t.rules.due(at, l)
 	for _, s := range t.sources.list {
 		if s.Replay || !s.Shown && !(item && s.Clicked && t.rules.useClicks) {
 			continue
 		}
-		if found == match && !s.reached(at) || found == miss && !s.passed(at+t.rules.lateness, expired) {
+		if s.progress < due && !(s.atEnd && (l == asMatch || expired)) {
 			return false
 		}
 	}
 	return true
 }
 
-// blocked says whether a click of the user at or before the given time still waits.
-func (u *userWaits[M]) blocked(at int64) bool {
-	return u != nil && slices.ContainsFunc(u.list, func(h *held[M]) bool { return !h.item && h.at <= at })
+// blockedBy says whether a click that a look-up at this level must take into account still waits.
+func (t *Task[M]) blockedBy(u *userWaits[M], at int64, limits []int64) bool {
+	return u != nil && slices.ContainsFunc(u.list, func(h *held[M]) bool {
+		return !h.item && h.at <= at && h.offset < limits[h.src.id]
+	})
 }
 
-// postpone lets the frame's message wait unless what was found is final.
-func (t *Task[M]) postpone(found class, item, asksClicks bool) bool {
-	f := t.f
-	final := t.final(found, f.at, item, f.expired)
-	if item && asksClicks && len(t.waiting.users) > 0 {
-		final = final && !t.waiting.users[string(f.user)].blocked(f.at)
-	}
-	if final {
-		return false
-	}
-	h := f.waited
+// wait holds the frame's message until the log says more, or only until earlier clicks are decided.
+func (t *Task[M]) wait(l level, item, blocked bool) {
+	h := t.f.waited
 	if h == nil {
 		h = t.hold(item)
-	} else if h.found == found {
-		return true
 	}
-	h.found = found
-	h.version++
-	t.enqueue(h)
-	return true
+	h.level, h.blocked = l, blocked
+	h.due = max(h.due, t.rules.due(h.at, l))
+	if !blocked {
+		q := int(l)
+		if h.item {
+			q += 2
+		}
+		heap.Push(&t.waiting.queues[q], h)
+	}
 }
 
 // hold makes the frame's message a waiting one.
@@ -153,7 +151,7 @@ func (t *Task[M]) hold(item bool) *held[M] {
 		u = &userWaits[M]{key: string(f.user)}
 		w.users[u.key] = u
 	}
-	h := &held[M]{mark: mark{offset: f.msg.Offset}, m: f.m, src: f.src, at: f.at, item: item, claimed: f.claimed, user: u,
+	h := &held[M]{mark: mark{offset: f.msg.Offset}, m: f.m, src: f.src, at: f.at, seen: f.seen, item: item, claimed: f.claimed, user: u,
 		deadline: t.now + t.rules.wait}
 	t.keep()
 	i, _ := slices.BinarySearchFunc(u.list, h, earlier)
@@ -167,36 +165,11 @@ func (t *Task[M]) hold(item bool) *held[M] {
 	return h
 }
 
-func (t *Task[M]) enqueue(h *held[M]) {
-	q, due := 0, h.at
-	if h.item {
-		q = 2
-	}
-	if h.found == miss {
-		q, due = q+1, due+t.rules.lateness
-	}
-	heap.Push(&t.waiting.queues[q], queued[M]{due, h, h.version})
-}
-
 // keep asks the caller to keep the frame's message beyond its chunk, once.
 func (t *Task[M]) keep() {
 	if !t.f.kept {
 		t.f.kept = true
 		t.out.Keep(t.f.m)
-	}
-}
-
-// stir notes that the frame's user has a new impression or click, which may answer what waits.
-func (t *Task[M]) stir() {
-	if len(t.waiting.users) > 0 {
-		t.stirUser(t.waiting.users[string(t.f.user)])
-	}
-}
-
-func (t *Task[M]) stirUser(u *userWaits[M]) {
-	if u != nil && !u.stirred {
-		u.stirred = true
-		t.waiting.stirred = append(t.waiting.stirred, u)
 	}
 }
 
@@ -213,33 +186,28 @@ func (t *Task[M]) AtEnd(i int, atEnd bool) error {
 	return t.copies()
 }
 
-// release decides the messages that became final through what was read: those of users whose
-// records changed, and those whose time has come.
+// release decides the messages whose time has come through what was read, clicks first: items take
+// what they leave.
 func (t *Task[M]) release() error {
 	if t.waiting.n == 0 {
 		return nil
 	}
-	if err := t.settleStirred(); err != nil {
-		return err
-	}
 	for q := range t.waiting.queues {
 		queue := &t.waiting.queues[q]
 		for len(*queue) > 0 {
-			top := (*queue)[0]
-			stale := top.h.decided || top.version != top.h.version
-			if !stale && !t.final(top.h.found, top.h.at, top.h.item, false) {
+			h := (*queue)[0]
+			if !h.decided && !t.reached(h.at, h.level, h.item, false) {
 				break
 			}
 			heap.Pop(queue)
-			if stale {
+			if h.decided {
 				continue
 			}
-			// From here on only a change of the user's records can hold it up.
-			if err := t.revisit(top.h, false); err != nil {
-				heap.Push(queue, top)
+			if err := t.revisit(h, false); err != nil {
+				heap.Push(queue, h)
 				return err
 			}
-			if err := t.settleStirred(); err != nil {
+			if err := t.unblock(); err != nil {
 				return err
 			}
 		}
@@ -247,19 +215,17 @@ func (t *Task[M]) release() error {
 	return nil
 }
 
-// settleStirred looks again at the waiting messages of users whose records changed, the oldest
-// first, until none can be decided any more.
-func (t *Task[M]) settleStirred() error {
+// unblock looks again at items that waited only for clicks which were decided meanwhile.
+func (t *Task[M]) unblock() error {
 	w := &t.waiting
 	for len(w.stirred) > 0 {
 		u := w.stirred[0]
-		for i := 0; i < len(u.list); {
-			h := u.list[i]
+		for _, h := range slices.Clone(u.list) {
+			if !h.blocked || h.decided {
+				continue
+			}
 			if err := t.revisit(h, h.deadline <= t.now); err != nil {
 				return err
-			}
-			if i++; h.decided {
-				i = 0
 			}
 		}
 		u.stirred = false
@@ -279,13 +245,13 @@ func (t *Task[M]) Tick(now int64) error {
 		if h.deadline > now {
 			break
 		}
-		if h.decided || h.found != miss || !t.final(miss, h.at, h.item, true) {
+		if h.decided || h.blocked || h.level != asMiss || !t.reached(h.at, asMiss, h.item, true) {
 			continue
 		}
 		if err := t.revisit(h, true); err != nil {
 			return err
 		}
-		if err := t.settleStirred(); err != nil {
+		if err := t.unblock(); err != nil {
 			return err
 		}
 	}
@@ -306,10 +272,10 @@ func (t *Task[M]) NextTick() int64 {
 	return w.byRead[0].deadline
 }
 
-// revisit looks a waiting message up anew and decides it if that is final.
+// revisit goes on with a waiting message.
 func (t *Task[M]) revisit(h *held[M], expired bool) error {
 	f := t.again
-	f.m, f.src, f.waited, f.expired, f.claimed, f.kept = h.m, h.src, h, expired, h.claimed, true
+	f.m, f.src, f.waited, f.expired, f.claimed, f.kept, f.seen = h.m, h.src, h, expired, h.claimed, true, h.seen
 	return t.over(f, t.decide)
 }
 
@@ -328,8 +294,8 @@ func (t *Task[M]) over(f *frame[M], then func() error) error {
 	return then()
 }
 
-// decided notes that the frame's message does not wait any more. What a click leaves, or that it
-// waits no longer, may decide other messages of the user.
+// decided notes that the frame's message does not wait any more. A click that waits no longer may
+// be all that an item waited for.
 func (t *Task[M]) decided() {
 	h := t.f.waited
 	if h == nil {
@@ -343,6 +309,14 @@ func (t *Task[M]) decided() {
 	case len(u.list) == 0:
 		delete(t.waiting.users, u.key)
 	case !h.item:
-		t.stirUser(u)
+		for _, item := range u.list {
+			if item.blocked {
+				item.due = max(item.due, h.due) // it sees what the click saw
+			}
+		}
+		if !u.stirred {
+			u.stirred = true
+			t.waiting.stirred = append(t.waiting.stirred, u)
+		}
 	}
 }

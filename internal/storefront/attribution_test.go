@@ -185,12 +185,12 @@ func TestMissWaitsForWhatIsLate(t *testing.T) {
 				`50@5101 shown {"index":"products","queryID":"qA","objectIDs":["a"]}`,
 				`5102 clicked {"objectID":"a"}`},
 			want: []string{"click products a", "*", "*", "click products/qA a@1"}},
-		{name: "a match is final with the first impression at or before its time",
+		{name: "of what comes late the newest counts, not what came first",
 			log: []string{
 				`100 clicked {"objectID":"a"}`,
 				`50@150 shown {"index":"products","queryID":"qA","objectIDs":["a"]}`,
 				`60@160 shown {"index":"products","queryID":"qB","objectIDs":["a"]}`},
-			want: []string{"click products/qA a@1", "*", "*"}},
+			want: []string{"click products/qB a@1", "*", "*"}},
 		{name: "a message waits as a whole and is looked up anew",
 			log: []string{
 				`0 shown {"index":"products","queryID":"qA","objectIDs":["a"]}`,

@@ -1,16 +1,15 @@
 package storefront
 
 import (
-	"math/big"
+	"slices"
 	"strings"
 
 	"eventworker/internal/insightsfake"
 )
 
 const (
-	maxObjects    = 20 // objects of one Insights event
-	maxFilters    = 10 // filters of one Insights event
-	maxValueChars = 16
+	maxObjects = 20 // objects of one Insights event
+	maxFilters = 10 // filters of one Insights event
 )
 
 // built is an Insights event and the places of its objects in the message.
@@ -19,152 +18,172 @@ type built struct {
 	parts []int
 }
 
-// template is what all Insights events of a message have in common.
-func (t *Truth) template(p *pending) insightsfake.Event {
-	e := insightsfake.Event{
+// builder makes the Insights events of one message after the other, in room that it uses again:
+// what it made is valid until the next start.
+type builder struct {
+	rules *Rules
+	// encoded are the filters made so far, by facet: a shop has few of them.
+	encoded map[facet]string
+
+	like   insightsfake.Event // what all Insights events of the message have in common
+	events []built
+
+	texts     []string
+	positions []int
+	data      []insightsfake.ObjectData
+	places    []int
+	groups    [][]int
+	taken     []bool
+}
+
+// maxEncoded bounds the filters that a builder remembers.
+const maxEncoded = 1000
+
+// start begins the events of a message.
+func (b *builder) start(p *pending) {
+	b.events, b.texts, b.positions, b.data, b.places = b.events[:0], b.texts[:0], b.positions[:0], b.data[:0], b.places[:0]
+	b.like = insightsfake.Event{
 		EventName:              p.said.eventName,
 		UserToken:              p.said.userToken,
 		AuthenticatedUserToken: p.said.authenticatedUserToken,
-		Timestamp:              p.timestamp,
+		Timestamp:              min(p.timestamp, b.rules.Now),
 	}
-	if e.EventName == "" {
-		e.EventName = t.rules.EventNames[settingName(p.said.kind)]
-	}
-	if p.timestamp > t.rules.Now {
-		e.Timestamp = t.rules.Now
+	if b.like.EventName == "" {
+		b.like.EventName = b.rules.EventNames[settingName(p.said.kind)]
 	}
 	switch p.said.kind {
 	case shown:
-		e.EventType = "view"
+		b.like.EventType = "view"
 	case clicked:
-		e.EventType = "click"
+		b.like.EventType = "click"
 	case addedToCart:
-		e.EventType, e.EventSubtype = "conversion", "addToCart"
+		b.like.EventType, b.like.EventSubtype = "conversion", "addToCart"
 	case purchased:
-		e.EventType, e.EventSubtype = "conversion", "purchase"
+		b.like.EventType, b.like.EventSubtype = "conversion", "purchase"
 	}
+}
+
+// event is a new event of the message.
+func (b *builder) event(index string, parts []int) *built {
+	b.events = append(b.events, built{Event: b.like, parts: parts})
+	e := &b.events[len(b.events)-1]
+	e.Index = index
 	return e
 }
 
-// views are the Insights events of a shown message: for each list one of every 20 objects, without
+// views are the Insights events of a list of a shown message: one of every 20 objects, without
 // repeats, or of every 10 filters.
-func views(like insightsfake.Event, lists []list) (events []built) {
-	for i := range lists {
-		like.Index = lists[i].index
-		for _, objects := range chunks(unique(lists[i].objectIDs), maxObjects) {
-			e := like
-			e.ObjectIDs = objects
-			events = append(events, built{Event: e})
-		}
-		events = append(events, filters(like, lists[i].facets)...)
+func (b *builder) views(l *list, index string) {
+	for some := range slices.Chunk(unique(l.objectIDs), maxObjects) {
+		b.event(index, nil).ObjectIDs = some
 	}
-	return events
+	b.filters(l.facets, index)
 }
 
 // filters are the events of some facets, 10 each.
-func filters(like insightsfake.Event, facets []facet) (events []built) {
-	var all []string
-	for _, f := range facets {
-		all = append(all, urlEncode(f.name)+":"+urlEncode(f.value))
+func (b *builder) filters(facets []facet, index string) {
+	for some := range slices.Chunk(facets, maxFilters) {
+		from := len(b.texts)
+		for _, f := range some {
+			b.texts = append(b.texts, b.filter(f))
+		}
+		b.event(index, nil).Filters = b.texts[from:]
 	}
-	for _, some := range chunks(all, maxFilters) {
-		e := like
-		e.Filters = some
-		events = append(events, built{Event: e})
+}
+
+// filter is a facet as the Insights API wants it, each part encoded once.
+func (b *builder) filter(f facet) string {
+	text, known := b.encoded[f]
+	if !known {
+		text = urlEncode(f.name) + ":" + urlEncode(f.value)
+		if b.encoded == nil || len(b.encoded) >= maxEncoded {
+			b.encoded = map[facet]string{}
+		}
+		b.encoded[f] = text
 	}
-	return events
+	return text
 }
 
 // clicks are the events of clicked objects: one per (index, queryID), in order of the first of each.
-func clicks(like insightsfake.Event, s *said, answers []answer) (events []built) {
-	for _, group := range groups(answers, func(a answer) string { return a.index + "\x00" + a.queryID }) {
-		e := like
-		e.Index, e.QueryID = answers[group[0]].index, answers[group[0]].queryID
+func (b *builder) clicks(s *said, answers []answer) {
+	for _, group := range b.group(answers, sameIndexAndQueryID) {
+		e := b.event(answers[group[0]].index, group)
+		e.QueryID = answers[group[0]].queryID
+		texts, positions := len(b.texts), len(b.positions)
 		for _, i := range group {
-			e.ObjectIDs = append(e.ObjectIDs, s.objects[i].id)
-			if e.QueryID != "" {
-				e.Positions = append(e.Positions, answers[i].position)
-			}
+			b.texts = append(b.texts, s.objects[i].id)
+			b.positions = append(b.positions, answers[i].position)
 		}
-		events = append(events, built{e, group})
+		e.ObjectIDs = b.texts[texts:]
+		if e.QueryID != "" {
+			e.Positions = b.positions[positions:]
+		}
 	}
-	return events
 }
 
 // conversions are the events of items: an add-to-cart per (index, queryID), a purchase per index,
 // both of 20 items at most.
-func conversions(like insightsfake.Event, s *said, answers []answer) (events []built) {
-	key := func(a answer) string { return a.index }
+func (b *builder) conversions(s *said, answers []answer) {
+	same := sameIndex
 	if s.kind == addedToCart {
-		key = func(a answer) string { return a.index + "\x00" + a.queryID }
+		same = sameIndexAndQueryID
 	}
-	for _, group := range groups(answers, key) {
-		for _, some := range chunks(group, maxObjects) {
-			events = append(events, built{conversion(like, s, answers, some), some})
+	for _, group := range b.group(answers, same) {
+		for some := range slices.Chunk(group, maxObjects) {
+			b.conversion(s, answers, some)
 		}
 	}
-	if money := validCurrency(s.currency); money {
-		for i := range events {
-			setValue(&events[i], s, len(events) == 1)
+	if validCurrency(s.currency) {
+		for i := range b.events {
+			setValue(&b.events[i], s, len(b.events) == 1)
 		}
 	}
-	return events
 }
 
-func conversion(e insightsfake.Event, s *said, answers []answer, places []int) insightsfake.Event {
+func (b *builder) conversion(s *said, answers []answer, places []int) {
+	e := b.event(answers[places[0]].index, places)
 	money := validCurrency(s.currency)
 	if money {
 		e.Currency = s.currency
 	}
-	e.Index = answers[places[0]].index
 	if s.kind == addedToCart {
 		e.QueryID = answers[places[0]].queryID
 	}
+	texts, data := len(b.texts), len(b.data)
 	for _, i := range places {
 		it := &s.items[i]
-		data := insightsfake.ObjectData{Quantity: max(it.quantity, 1)}
+		d := insightsfake.ObjectData{Quantity: max(it.quantity, 1)}
 		if money {
-			data.Price, data.Discount = it.price, it.discount
+			d.Price, d.Discount = it.price, it.discount
 		}
 		if s.kind == purchased {
-			data.QueryID = answers[i].queryID
+			d.QueryID = answers[i].queryID
 		}
-		e.ObjectIDs = append(e.ObjectIDs, it.objectID)
-		e.ObjectData = append(e.ObjectData, data)
+		b.texts, b.data = append(b.texts, it.objectID), append(b.data, d)
 	}
-	return e
+	e.ObjectIDs, e.ObjectData = b.texts[texts:], b.data[data:]
 }
 
-// setValue gives a part its value: the sum where all its items have a price; else the message's own
-// where the message gives this one event only.
-func setValue(b *built, s *said, alone bool) {
-	sum, complete := total(b.ObjectData)
-	switch {
-	case complete && len(sum) <= maxValueChars:
-		b.Value = sum
-	case !complete && alone:
-		b.Value = s.value
-	}
-}
+func sameIndex(a, b *answer) bool           { return a.index == b.index }
+func sameIndexAndQueryID(a, b *answer) bool { return a.index == b.index && a.queryID == b.queryID }
 
-// total is Σ price × quantity in exact decimals, without needless zeros; complete says whether all
-// items have a price.
-func total(data []insightsfake.ObjectData) (sum string, complete bool) {
-	var all big.Rat
-	for i := range data {
-		if data[i].Price == "" {
-			return "", false
+// group gathers the places of answers that share an event, in order of the first of each.
+func (b *builder) group(answers []answer, same func(a, b *answer) bool) [][]int {
+	b.groups, b.taken = b.groups[:0], append(b.taken[:0], make([]bool, len(answers))...)
+	for i := range answers {
+		if b.taken[i] {
+			continue
 		}
-		var price big.Rat
-		price.SetString(data[i].Price)
-		all.Add(&all, price.Mul(&price, new(big.Rat).SetInt64(int64(data[i].Quantity))))
+		from := len(b.places)
+		for j := i; j < len(answers); j++ {
+			if !b.taken[j] && same(&answers[i], &answers[j]) {
+				b.taken[j] = true
+				b.places = append(b.places, j)
+			}
+		}
+		b.groups = append(b.groups, b.places[from:])
 	}
-	text := all.FloatString(9)
-	return strings.TrimRight(strings.TrimRight(text, "0"), "."), true
-}
-
-func validCurrency(s string) bool {
-	return len(s) == 3 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
+	return b.groups
 }
 
 // urlEncode encodes every byte that is not unreserved (RFC 3986, 2.3).
@@ -182,14 +201,21 @@ func urlEncode(s string) string {
 	return b.String()
 }
 
+// unique is the list without repeats: the list itself where it has none.
 func unique(list []string) []string {
-	once := make([]string, 0, len(list))
-	for _, s := range list {
-		if !contains(once, s) {
-			once = append(once, s)
+	for i, s := range list {
+		if !contains(list[:i], s) {
+			continue
 		}
+		once := slices.Clone(list[:i])
+		for _, s := range list[i+1:] {
+			if !contains(once, s) {
+				once = append(once, s)
+			}
+		}
+		return once
 	}
-	return once
+	return list
 }
 
 // contains is slices.Contains for texts that mostly differ in their last byte.
@@ -200,31 +226,4 @@ func contains(list []string, s string) bool {
 		}
 	}
 	return false
-}
-
-func chunks[E any](list []E, size int) (parts [][]E) {
-	for len(list) > size {
-		parts, list = append(parts, list[:size]), list[size:]
-	}
-	if len(list) > 0 {
-		parts = append(parts, list)
-	}
-	return parts
-}
-
-// groups gathers the places of answers with the same key, in order of the first of each.
-func groups(answers []answer, key func(answer) string) (parts [][]int) {
-	var keys []string
-next:
-	for i, a := range answers {
-		k := key(a)
-		for j := range keys {
-			if keys[j] == k {
-				parts[j] = append(parts[j], i)
-				continue next
-			}
-		}
-		keys, parts = append(keys, k), append(parts, []int{i})
-	}
-	return parts
 }

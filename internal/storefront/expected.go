@@ -24,6 +24,14 @@ type expectations struct {
 	lists [256][]expectation
 }
 
+// expect makes room for the events of so many messages, of a million at most.
+func (e *expectations) expect(messages uint64) {
+	room := min(messages, 1<<20) * 3 / 2 / uint64(len(e.lists))
+	for i := range e.lists {
+		e.lists[i] = make([]expectation, 0, room+room/8)
+	}
+}
+
 func (e *expectations) list(d insightsfake.Digest) *[]expectation { return &e.lists[d.Hi>>56] }
 
 func (e *expectations) add(d insightsfake.Digest, seq uint32) {

@@ -29,7 +29,12 @@ type impression struct {
 	offset       int64
 	queryID      string
 	objects      []name
+	// sketch has a bit for each object, so that most lists without an object are told at a glance.
+	sketch uint64
 }
+
+// sketchOf is an object's bit in a sketch.
+func sketchOf(object name) uint64 { return 1 << (object % 64) }
 
 // click is a clicked object that ended with a queryID.
 type click struct {
@@ -43,16 +48,16 @@ type click struct {
 type history struct {
 	impressions []impression
 	clicks      []click
-	// version counts the changes, so that whoever waits knows when to look again.
-	version int
 }
 
 func (h *history) addImpression(v impression) {
+	for _, o := range v.objects {
+		v.sketch |= sketchOf(o)
+	}
 	h.impressions = append(h.impressions, v)
 	for i := len(h.impressions) - 1; i > 0 && v.before(h.impressions[i-1].moment); i-- {
 		h.impressions[i], h.impressions[i-1] = h.impressions[i-1], v
 	}
-	h.version++
 }
 
 func (h *history) addClick(c click) {
@@ -60,7 +65,6 @@ func (h *history) addClick(c click) {
 	for i := len(h.clicks) - 1; i > 0 && c.before(h.clicks[i-1].moment); i-- {
 		h.clicks[i], h.clicks[i-1] = h.clicks[i-1], c
 	}
-	h.version++
 }
 
 // forget drops what is older than the given time. It does so in bulk, to be cheap.
@@ -91,6 +95,9 @@ type wanted struct {
 // position is where the impression lists the object, from 1 plus the offset; 0 if it does not.
 // The first occurrence counts.
 func (v *impression) position(object name) int {
+	if v.sketch&sketchOf(object) == 0 {
+		return 0
+	}
 	for i, o := range v.objects {
 		if o == object {
 			return int(v.offset) + i + 1
@@ -162,27 +169,4 @@ func (h *history) newestClick(object, index name, t, window int64) *click {
 		}
 	}
 	return nil
-}
-
-// name stands for a text in a names; 0 is the empty text.
-type name uint32
-
-// names gives numbers to texts, so that history is small.
-type names struct {
-	number map[string]name
-	text   []string
-}
-
-func newNames() *names {
-	return &names{number: map[string]name{"": 0}, text: []string{""}}
-}
-
-func (n *names) of(s string) name {
-	if id, known := n.number[s]; known {
-		return id
-	}
-	id := name(len(n.text))
-	n.number[s] = id
-	n.text = append(n.text, s)
-	return id
 }

@@ -16,7 +16,7 @@ type resolver struct {
 	rules *Rules
 	names *names
 	user  *history
-	app   Application
+	app   *Application
 	t     int64
 }
 
@@ -35,7 +35,7 @@ func (r *resolver) window() int64 { return r.rules.Window.Milliseconds() }
 
 // lookUp is the look-up of an object: the newest impression, or the earliest within the clock skew.
 func (r *resolver) lookUp(object, index, model string) (v *impression, skewed bool) {
-	w := wanted{object: r.names.of(object), index: r.names.of(index), model: r.names.of(model)}
+	w := wanted{object: r.names.known(object), index: r.names.known(index), model: r.names.known(model)}
 	if v = r.user.newest(w, r.t, r.window()); v != nil {
 		return v, false
 	}
@@ -46,7 +46,7 @@ func (r *resolver) lookUp(object, index, model string) (v *impression, skewed bo
 // ofQueryID is the newest impression of an own queryID that lists the object. Neither index nor
 // model bind, and the clock skew does not help.
 func (r *resolver) ofQueryID(object, queryID string) *impression {
-	return r.user.newest(wanted{object: r.names.of(object), queryID: queryID}, r.t, r.window())
+	return r.user.newest(wanted{object: r.names.known(object), queryID: queryID}, r.t, r.window())
 }
 
 // clickedObject answers for one object of a click.
@@ -60,7 +60,7 @@ func (r *resolver) clickedObject(s *said, o object) answer {
 	}
 	position := o.position
 	if position == 0 {
-		position = v.position(r.names.of(o.id))
+		position = v.position(r.names.known(o.id))
 	}
 	return answer{index: r.indexOr(s.index, v.index), queryID: v.queryID, position: position, matched: true, final: !skewed}
 }
@@ -78,7 +78,7 @@ func (r *resolver) clickedWithQueryID(s *said, o object, own string) answer {
 	}
 	position := o.position
 	if position == 0 {
-		position = v.position(r.names.of(o.id))
+		position = v.position(r.names.known(o.id))
 	}
 	return answer{index: r.indexOr(s.index, v.index), queryID: own, position: position, matched: true, final: true}
 }
@@ -86,12 +86,10 @@ func (r *resolver) clickedWithQueryID(s *said, o object, own string) answer {
 // ownQueryID is the item's own queryID, else the message's. message_ ids do not reach the items of
 // a purchase.
 func ownQueryID(s *said, it *item) string {
-	for _, id := range []string{cleanQueryID(it.queryID), cleanQueryID(s.queryID)} {
-		if id != "" && !(s.kind == purchased && isMessageID(id)) {
-			return id
-		}
+	if id := fitting(s.kind, cleanQueryID(it.queryID)); id != "" {
+		return id
 	}
-	return ""
+	return fitting(s.kind, cleanQueryID(s.queryID))
 }
 
 func ownIndex(s *said, it *item) string {
@@ -114,7 +112,7 @@ func (r *resolver) item(s *said, it *item) answer {
 		return a
 	}
 	if r.rules.usesClicks() {
-		c := r.user.newestClick(r.names.of(it.objectID), r.names.of(index), r.t, r.rules.ClickWindow.Milliseconds())
+		c := r.user.newestClick(r.names.known(it.objectID), r.names.known(index), r.t, r.rules.ClickWindow.Milliseconds())
 		if c != nil {
 			return answer{index: r.indexOr(index, c.index), queryID: fitting(s.kind, c.queryID), matched: true, final: true}
 		}
@@ -135,8 +133,9 @@ func fitting(k kind, queryID string) string {
 	return queryID
 }
 
-// answers are those of a whole click, add-to-cart or purchase, and whether all of them are final.
-func (r *resolver) answers(s *said) (all []answer, final bool) {
+// answers adds to all the answers of a whole click, add-to-cart or purchase, and says whether all of
+// them are final.
+func (r *resolver) answers(s *said, all []answer) (_ []answer, final bool) {
 	final = true
 	for _, o := range s.objects {
 		all = append(all, r.clickedObject(s, o))

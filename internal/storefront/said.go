@@ -103,10 +103,39 @@ func cleanQueryID(s string) string {
 	if isMessageID(s) {
 		return s
 	}
-	if len(s) != 32 || strings.Trim(s, "0123456789abcdefABCDEF") != "" {
+	if len(s) != 32 || !hexDigits.all(s) {
 		return ""
 	}
 	return strings.ToLower(s)
+}
+
+// characters is a set of those that take one byte.
+type characters [256]bool
+
+func charactersOf(list string) *characters {
+	var set characters
+	for i := range len(list) {
+		set[list[i]] = true
+	}
+	return &set
+}
+
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+var (
+	letters         = charactersOf(alphabet)
+	tokenCharacters = charactersOf(alphabet + "0123456789_=/+-")
+	hexDigits       = charactersOf("0123456789abcdefABCDEF")
+)
+
+// all says whether the text has no other characters.
+func (set *characters) all(s string) bool {
+	for i := range len(s) {
+		if !set[s[i]] {
+			return false
+		}
+	}
+	return true
 }
 
 // isMessageID: message_ and visible ASCII, 128 characters at most in all.

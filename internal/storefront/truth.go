@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
-
-	"eventworker/internal/insightsfake"
 )
 
 // Truth knows what must become of each message of a log. Add the messages in log order, then Seal
@@ -24,6 +21,13 @@ type Truth struct {
 
 	names      *names
 	partitions map[int32]*partition
+	apps       map[string]*Application // those of the rules
+
+	// Room that is used again for each message.
+	builder builder
+	answers []answer
+	key     []byte
+	spare   []*pending
 
 	codes    []verdictCode // by Seq
 	expected expectations
@@ -33,7 +37,12 @@ type Truth struct {
 
 // NewTruth is a truth of a log of one topic, read by a worker with these rules. Rules.Now must be set.
 func NewTruth(rules Rules) *Truth {
-	return &Truth{rules: rules, names: newNames(), partitions: map[int32]*partition{}, refused: map[uint64][]int{}}
+	t := &Truth{rules: rules, names: newNames(), partitions: map[int32]*partition{}, refused: map[uint64][]int{}, apps: map[string]*Application{}}
+	t.builder.rules = &t.rules
+	for name, app := range rules.Applications {
+		t.apps[name] = &app
+	}
+	return t
 }
 
 // NewTruthOf is the truth of the log that a configuration generates. It refuses one with several
@@ -48,6 +57,7 @@ func NewTruthOf(c Config) (*Truth, error) {
 	}
 	t := NewTruth(c.Rules)
 	t.config = &c
+	t.expected.expect(c.Messages)
 	return t, nil
 }
 
@@ -71,7 +81,7 @@ type result struct {
 type pending struct {
 	said      *said
 	seq       uint64
-	app       Application
+	app       *Application
 	user      *history
 	place     uint32
 	t         int64 // event time
@@ -81,8 +91,8 @@ type pending struct {
 	after *result
 	// result is this message's own, for the copies after it; nil if there can be none.
 	result *result
-	// looked is the version of the user's history at the last look, which was not final.
-	looked int
+	// missed: not all of its objects had an answer, so that it waits for what is late.
+	missed bool
 }
 
 // Add reads the next message of its partition and decides whatever became final by it.
@@ -94,7 +104,8 @@ func (t *Truth) Add(m *Message) {
 	if s == nil {
 		s = read(m.Value)
 	}
-	msg := &pending{said: s, seq: m.Seq, place: place, timestamp: timeOf(s, m), looked: -1}
+	msg := t.pending()
+	*msg = pending{said: s, seq: m.Seq, place: place, timestamp: timeOf(s, m)}
 	msg.t = min(msg.timestamp, m.Time)
 
 	refusal := t.judge(msg)
@@ -106,12 +117,26 @@ func (t *Truth) Add(m *Message) {
 		refusal = t.show(p, msg, refusal)
 	}
 	switch {
-	case refusal != undecided:
-		t.fall(msg, refusal, nil)
-	case s.kind != shown:
+	case refusal == undecided && s.kind != shown:
 		t.await(p, msg)
+	case refusal != undecided:
+		t.fall(msg, refusal)
+		fallthrough
+	default:
+		t.spare = append(t.spare, msg)
 	}
 	t.decide(p)
+}
+
+// pending is room for a message, of one that has its verdict if there is.
+func (t *Truth) pending() *pending {
+	last := len(t.spare) - 1
+	if last < 0 {
+		return new(pending)
+	}
+	msg := t.spare[last]
+	t.spare = t.spare[:last]
+	return msg
 }
 
 // Seal ends the log: what still waits is decided with what was read. The truth takes no more messages.
@@ -123,7 +148,7 @@ func (t *Truth) Seal() {
 		p.ended = true
 		t.decide(p)
 	}
-	t.partitions, t.names, t.sealed = nil, nil, true
+	t.partitions, t.names, t.spare, t.sealed = nil, nil, nil, true
 	t.expected.seal()
 }
 
@@ -170,7 +195,7 @@ func (t *Truth) judge(p *pending) verdictCode {
 	if !validToken(s.userToken) || s.authenticatedUserToken != "" && !validToken(s.authenticatedUserToken) {
 		return invalid
 	}
-	app, known := t.rules.Applications[s.applicationName()]
+	app, known := t.apps[s.applicationName()]
 	if known && !allowsAll(app, s) {
 		return invalid
 	}
@@ -195,8 +220,7 @@ func (s *said) applicationName() string {
 }
 
 func validToken(s string) bool {
-	return s != "" && len(s) <= 128 &&
-		strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_=/+-") == ""
+	return s != "" && len(s) <= 128 && tokenCharacters.all(s)
 }
 
 func hashed(token string) string {
@@ -208,7 +232,7 @@ func hashed(token string) string {
 }
 
 // allowsAll says whether every index that the message names is an allowed one.
-func allowsAll(app Application, s *said) bool {
+func allowsAll(app *Application, s *said) bool {
 	if len(app.Indices) == 0 {
 		return true
 	}
@@ -228,11 +252,11 @@ func allowsAll(app Application, s *said) bool {
 
 // history is what the user of the message left in this partition.
 func (t *Truth) history(p *partition, msg *pending) *history {
-	key := msg.said.applicationName() + "\x00" + msg.said.userToken
-	h := p.users[key]
+	t.key = append(append(append(t.key[:0], msg.said.applicationName()...), 0), msg.said.userToken...)
+	h := p.users[string(t.key)]
 	if h == nil {
 		h = &history{}
-		p.users[key] = h
+		p.users[string(t.key)] = h
 	}
 	return h
 }
@@ -240,12 +264,9 @@ func (t *Truth) history(p *partition, msg *pending) *history {
 // show leaves the impressions of a shown message and gives its verdict. One that is too old or of the
 // future leaves them too; one without an index leaves none.
 func (t *Truth) show(p *partition, msg *pending, refusal verdictCode) verdictCode {
-	lists := slices.Clone(msg.said.lists)
+	lists := msg.said.lists
 	for i := range lists {
-		if lists[i].index == "" {
-			lists[i].index = msg.app.DefaultIndex
-		}
-		if lists[i].index == "" {
+		if msg.indexOf(&lists[i]) == "" {
 			if refusal == undecided {
 				return noIndex
 			}
@@ -263,12 +284,23 @@ func (t *Truth) show(p *partition, msg *pending, refusal verdictCode) verdictCod
 	if !t.rules.SendViews {
 		return stored
 	}
-	events := views(t.template(msg), lists)
-	if len(events) == 0 {
+	t.builder.start(msg)
+	for i := range lists {
+		t.builder.views(&lists[i], msg.indexOf(&lists[i]))
+	}
+	if len(t.builder.events) == 0 {
 		return stored
 	}
-	t.fall(msg, delivered, events)
+	t.fall(msg, delivered)
 	return undecided
+}
+
+// indexOf is the index of a shown list: its own, else the application's.
+func (p *pending) indexOf(l *list) string {
+	if l.index != "" {
+		return l.index
+	}
+	return p.app.DefaultIndex
 }
 
 func (t *Truth) addImpression(user *history, msg *pending, place int, l *list) {
@@ -276,18 +308,14 @@ func (t *Truth) addImpression(user *history, msg *pending, place int, l *list) {
 	if queryID == "" || len(l.objectIDs) == 0 {
 		return
 	}
-	v := impression{
+	user.addImpression(impression{
 		moment:  moment{msg.t, msg.place, uint16(place)},
-		index:   t.names.of(l.index),
+		index:   t.names.of(msg.indexOf(l)),
 		model:   t.names.of(l.model),
 		offset:  l.offset,
 		queryID: queryID,
-		objects: make([]name, len(l.objectIDs)),
-	}
-	for i, o := range l.objectIDs {
-		v.objects[i] = t.names.of(o)
-	}
-	user.addImpression(v)
+		objects: t.names.all(l.objectIDs),
+	})
 }
 
 // horizon is how far behind a partition's progress an impression can still matter: the longest
@@ -329,6 +357,7 @@ func (t *Truth) decide(p *partition) {
 		}
 		// It may have left a click that a message before it waits for: start again.
 		p.waiting = slices.Delete(p.waiting, i, i+1)
+		t.spare = append(t.spare, msg)
 		i = 0
 	}
 }
@@ -340,22 +369,22 @@ func (t *Truth) decided(p *partition, msg *pending) bool {
 		case undecided:
 			return false
 		case delivered, duplicate:
-			t.fall(msg, duplicate, nil)
+			t.fall(msg, duplicate)
 			return true
 		}
 		msg.after = nil
 	}
-	patient := !p.ended && p.progress < msg.t+t.rules.patience()
-	if patient && msg.looked == msg.user.version {
+	if msg.missed && !p.ended && p.progress < msg.t+t.rules.patience() {
 		return false
 	}
 	if t.rules.takesClicks(msg.said) && clickWaits(p, msg) {
 		return false
 	}
 	r := resolver{&t.rules, t.names, msg.user, msg.app, msg.t}
-	answers, final := r.answers(msg.said)
-	if patient && !final {
-		msg.looked = msg.user.version
+	answers, final := r.answers(msg.said, t.answers[:0])
+	t.answers = answers
+	if !final && !msg.missed && !p.ended && p.progress < msg.t+t.rules.patience() {
+		msg.missed = true
 		return false
 	}
 	t.settle(msg, answers)
@@ -390,26 +419,26 @@ func (t *Truth) settle(msg *pending, answers []answer) {
 	missing = missing || len(msg.said.facets) > 0 && facetIndex == ""
 	switch {
 	case !matched && t.rules.OnMiss == OnMissDrop:
-		t.fall(msg, dropped, nil)
+		t.fall(msg, dropped)
 		return
 	case missing:
-		t.fall(msg, noIndex, nil)
+		t.fall(msg, noIndex)
 		return
 	case !matched && t.rules.OnMiss == OnMissDeadLetter:
-		t.fall(msg, unmatched, nil)
+		t.fall(msg, unmatched)
 		return
 	}
-	like := t.template(msg)
+	t.builder.start(msg)
 	switch {
 	case len(msg.said.facets) > 0:
-		like.Index = facetIndex
-		t.fall(msg, delivered, filters(like, msg.said.facets))
+		t.builder.filters(msg.said.facets, facetIndex)
 	case msg.said.kind == clicked:
 		t.remember(msg, answers)
-		t.fall(msg, delivered, clicks(like, msg.said, answers))
+		t.builder.clicks(msg.said, answers)
 	default:
-		t.fall(msg, delivered, conversions(like, msg.said, answers))
+		t.builder.conversions(msg.said, answers)
 	}
+	t.fall(msg, delivered)
 }
 
 // remember keeps the objects of a click that ended with a queryID.
@@ -427,38 +456,54 @@ func (t *Truth) remember(msg *pending, answers []answer) {
 	}
 }
 
-// fall notes a verdict. Of the events, those with an object that the API refuses do not arrive.
-func (t *Truth) fall(msg *pending, code verdictCode, events []built) {
+// fall notes a verdict. With delivered, the builder's events arrive but for those with an object
+// that the API refuses.
+func (t *Truth) fall(msg *pending, code verdictCode) {
+	var arriving []built
 	var parts []int
-	arriving := events[:0]
-	for _, e := range events {
-		if t.refuses(e.ObjectIDs) {
+	if code == delivered {
+		if arriving, parts = t.arriving(); len(arriving) < len(t.builder.events) {
 			code = rejected
-			parts = append(parts, e.parts...)
-			continue
 		}
-		arriving = append(arriving, e)
+	}
+	for i := range arriving {
+		t.expected.add(arriving[i].Digest(), uint32(msg.seq))
 	}
 	if msg.result != nil {
 		msg.result.code = code
 	}
 	if parts != nil {
-		slices.Sort(parts)
 		t.refused[msg.seq] = parts
 	}
 	for uint64(len(t.codes)) <= msg.seq {
 		t.codes = append(t.codes, undecided)
 	}
 	t.codes[msg.seq] = code
-	for i := range arriving {
-		t.expected.add(arriving[i].Digest(), uint32(msg.seq))
-	}
 	if t.OnVerdict != nil {
 		t.OnVerdict(verdictOf(msg.seq, code, arriving, parts))
 	}
 	if t.visit != nil {
 		t.visit(origin{msg.said.userToken, msg.timestamp}, verdictOf(msg.seq, code, arriving, parts))
 	}
+}
+
+// arriving are the builder's events without those that the API refuses, and the parts of those.
+func (t *Truth) arriving() (events []built, parts []int) {
+	events = t.builder.events
+	for i := range t.builder.events {
+		e := &t.builder.events[i]
+		switch refused := t.refuses(e.ObjectIDs); {
+		case refused:
+			if len(events) == len(t.builder.events) {
+				events = slices.Clone(events[:i])
+			}
+			parts = append(parts, e.parts...)
+		case len(events) < len(t.builder.events):
+			events = append(events, *e)
+		}
+	}
+	slices.Sort(parts)
+	return events, parts
 }
 
 func (t *Truth) refuses(objectIDs []string) bool {
@@ -470,10 +515,14 @@ func (t *Truth) refuses(objectIDs []string) bool {
 	return false
 }
 
+// verdictOf is a verdict of its own: nothing in it is used again.
 func verdictOf(seq uint64, code verdictCode, events []built, parts []int) *Verdict {
-	v := &Verdict{Seq: seq, Outcome: code.outcome(), Reason: reasonNames[code], Parts: parts}
+	v := &Verdict{Seq: seq, Outcome: code.outcome(), Reason: reasonNames[code], Parts: slices.Clone(parts)}
 	for i := range events {
-		v.Events = append(v.Events, insightsfake.Event(events[i].Event))
+		e := events[i].Event
+		e.ObjectIDs, e.Filters = slices.Clone(e.ObjectIDs), slices.Clone(e.Filters)
+		e.Positions, e.ObjectData = slices.Clone(e.Positions), slices.Clone(e.ObjectData)
+		v.Events = append(v.Events, e)
 	}
 	return v
 }
