@@ -16,6 +16,8 @@ type faultyFiles struct {
 	osFiles
 	room     int64 // bytes that can still be written
 	syncFail error
+	keeps    bool // what a failed fsync should have made durable stays in the system's cache
+	removes  int  // files that can still be removed, if it is not 0
 	readFail error
 	writes   int
 }
@@ -36,6 +38,14 @@ func (d *faultyFiles) open(path string) (file, error) {
 		return nil, err
 	}
 	return &faultyFile{file: f, disk: d}, nil
+}
+
+func (d *faultyFiles) remove(path string) error {
+	if d.removes == 1 {
+		return syscall.EACCES
+	}
+	d.removes = max(d.removes-1, 0)
+	return d.osFiles.remove(path)
 }
 
 type faultyFile struct {
@@ -66,9 +76,9 @@ func (f *faultyFile) ReadAt(b []byte, at int64) (int, error) {
 }
 
 func (f *faultyFile) Sync() error {
-	if f.disk.syncFail == nil {
+	if f.disk.syncFail == nil || f.disk.keeps {
 		f.from, f.to = 0, 0
-		return nil
+		return f.disk.syncFail
 	}
 	_, err := f.file.WriteAt(make([]byte, f.to-f.from), f.from)
 	f.from, f.to = 0, 0
@@ -126,8 +136,14 @@ func TestFullDiskIsReportedAppliesNothingAndHealsWhenThereIsSpace(t *testing.T) 
 		t.Fatalf("a second try gives %v", err)
 	}
 	m.check(t, len(m.effects))
-	covered := Coverage{Applied: int64(len(m.effects)), Written: int64(len(m.effects))}
-	m.section.SetCoverage(0, covered)
+	covered := Coverage{Written: int64(len(m.effects))}
+	for range 200 {
+		covered.Applied++
+		m.section.SetCoverage(0, covered)
+		if err := m.section.Sync(); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("Sync on a full disk gives %v", err)
+		}
+	}
 
 	disk.room = 1 << 30
 	if err := m.section.Sync(); err != nil {
@@ -144,6 +160,37 @@ func TestFullDiskIsReportedAppliesNothingAndHealsWhenThereIsSpace(t *testing.T) 
 	m.start(t)
 	m.check(t, len(m.effects))
 	m.stop(t)
+}
+
+func TestRingDoesNotShrinkBelowWhatAFullDiskHasNotTaken(t *testing.T) {
+	disk := &faultyFiles{}
+	m := faultyModel(t, disk, 4<<20)
+	m.add(t, 4000) // 1.7 MB, nothing of it written
+	for task := range int32(7) {
+		if task != 3 {
+			section := openTask(t, m.store, task)
+			defer section.Close()
+		}
+	}
+	e := m.impression()
+	if err := e.add(m.section); err == nil {
+		m.effects = append(m.effects, e)
+	}
+	m.check(t, len(m.effects))
+	disk.room = 1 << 30
+	m.add(t, 10)
+	m.sync(t)
+	m.add(t, 10)
+	m.check(t, len(m.effects))
+	m.section.(interface{ publish() }).publish()
+	if st := m.store.Stats(); st.Memory > 1<<20 {
+		t.Fatalf("it did not shrink later: %d bytes", st.Memory)
+	}
+	m.sync(t)
+	m.store.letGo(3)
+	delete(m.store.open, 3)
+	m.open(t)
+	m.check(t, len(m.effects))
 }
 
 func TestFailedSyncWritesAgainWhatTheSystemMayHaveLost(t *testing.T) {
@@ -166,7 +213,12 @@ func TestFailedSyncWritesAgainWhatTheSystemMayHaveLost(t *testing.T) {
 }
 
 func TestFailedSyncOfWhatMemoryNoLongerHoldsIsFinalAndOpeningAnewGivesWhatIsDurable(t *testing.T) {
-	disk := &faultyFiles{room: 1 << 30}
+	for _, keeps := range []bool{false, true} {
+		t.Run(fmt.Sprint("cached=", keeps), func(t *testing.T) { testFinalSync(t, &faultyFiles{room: 1 << 30, keeps: keeps}) })
+	}
+}
+
+func testFinalSync(t *testing.T, disk *faultyFiles) {
 	m := faultyModel(t, disk, 1)
 	m.add(t, 100)
 	m.section.SetCoverage(0, Coverage{Applied: 100, Written: 100})
@@ -252,4 +304,32 @@ func TestFileOfAnotherFormatVersionIsRefusedAndKept(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Size() != int64(len(b)) {
 		t.Fatalf("the file did not stay: %v", err)
 	}
+}
+
+func TestResetThatFailsHalfWayLeavesTheOldestAndCanBeRepeated(t *testing.T) {
+	disk := &faultyFiles{room: 1 << 30}
+	m := faultyModel(t, disk, 1)
+	m.add(t, 1000)
+	m.sync(t)
+	disk.removes = 3
+	var io *IOError
+	if err := m.section.(Resetter).Reset(); !errors.As(err, &io) || io.Op != "remove" {
+		t.Fatalf("it gives %v", err)
+	}
+	left := m.sizes(t)
+	if _, oldest := left[segmentPath(filepath.Join(m.dir, "task-00003"), 0)]; !oldest || len(left) < 2 {
+		t.Fatalf("left are %v", left)
+	}
+	disk.removes = 0
+	if err := m.section.(Resetter).Reset(); err != nil {
+		t.Fatal(err)
+	}
+	m.effects = nil
+	m.add(t, 10)
+	m.stop(t)
+	m.start(t)
+	if there := m.check(t, 10); there != 10 {
+		t.Fatalf("%d effects are there", there)
+	}
+	m.stop(t)
 }

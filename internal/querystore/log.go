@@ -26,7 +26,7 @@ type impressionLog struct {
 	base     uint64 // lowest living address
 	tail     uint64 // where the next byte goes
 	ring     ring
-	share    int64 // the ring's share of the memory when it was last looked at
+	share    int // the ring's share of the memory when it was last looked at
 	index    userIndex
 	horizon  horizon
 	sources  []string
@@ -95,12 +95,9 @@ func (l *impressionLog) alive(tail uint64) span {
 // begin makes room for a record and gives the bytes to write it to; with files mu is then held,
 // until commit.
 func (l *impressionLog) begin(size int) (dst []byte, err error) {
-	if l.files != nil {
-		err = l.reserve(size)
-	} else {
-		err = l.evict(size)
-	}
-	if err != nil {
+	if l.files == nil {
+		l.evict(size)
+	} else if err := l.reserve(size); err != nil {
 		return nil, err
 	}
 	a, b := l.ring.cut(l.tail, size)
@@ -273,8 +270,6 @@ func (l *impressionLog) follow(user []byte, visit func(*Record) bool) (addr uint
 			if !visit(r) {
 				return at, nil
 			}
-		} else if at < l.ring.oldest(l.tail) && userTag(r.key()) != tag {
-			return noAddress, nil // a record of another chain: the link was damaged
 		}
 	}
 	return noAddress, nil

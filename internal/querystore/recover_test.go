@@ -58,6 +58,9 @@ func (m *model) reopened(t *testing.T, what string) (there int) {
 	m.sync(t)
 	m.stop(t)
 	m.start(t)
+	if st := m.store.Stats(); st.Cut != 0 {
+		t.Fatalf("%s: the second time %d bytes were cut off", what, st.Cut)
+	}
 	m.check(t, there+1)
 	m.stop(t)
 	m.effects = all
@@ -203,6 +206,8 @@ func FuzzSegment(f *testing.F) {
 	click := make([]byte, y.size)
 	y.putClick(click, []byte("u"), &c)
 	f.Add(append(append(source, rec...), click...), uint16(0), true)
+	f.Add(append(make([]byte, 3*16), append(source, rec...)...), uint16(3), true) // coverage of sources that nobody named
+	f.Add(rec, uint16(0), true)                                                   // a record of a source that nobody named
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, b []byte, sources uint16, wrap bool) {
 		sub, err := os.MkdirTemp(dir, "")
@@ -243,11 +248,14 @@ func FuzzSegment(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer section.Close()
+		section.Coverage(sources)
 		l := section.(interface{ everyUser() [][]byte })
-		section.Source("another")
 		for _, user := range append(l.everyUser(), []byte("u")) {
 			steps := 0
 			err := section.Walk(user, func(r *Record) bool {
+				if int(r.Place.Source) >= len(section.(interface{ names() []string }).names()) {
+					t.Fatalf("a record of source %d, which has no name", r.Place.Source)
+				}
 				steps++
 				r.Find(HashObject([]byte("a")), []byte("a"))
 				r.ObjectIDAt(r.Len() - 1)
@@ -259,11 +267,14 @@ func FuzzSegment(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
+		section.Source("another")
 		if err := section.AddMark([]byte("u"), &Mark{}); err != nil {
 			t.Fatal(err)
 		}
 	})
 }
+
+func (l *impressionLog) names() []string { return l.sources }
 
 // everyUser gives the users of all records.
 func (l *impressionLog) everyUser() (users [][]byte) {

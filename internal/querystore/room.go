@@ -17,66 +17,52 @@ const (
 
 // fit sizes the ring for the next record: it follows the section's share of the memory, and is at
 // least twice as large as what is to be put.
-func (l *impressionLog) fit(need int) error {
-	have, share := len(l.ring.buf), max(l.home.share.Load(), minRing)&^(unit-1)
+func (l *impressionLog) fit(need int) {
+	have, share := len(l.ring.buf), int(max(l.home.share.Load(), minRing)&^(unit-1))
 	want := have
 	if share != l.share {
 		l.share = share
-		want = min(have, int(share))
+		want = min(have, share)
 	}
-	if l.tail-l.ring.oldest(l.tail)+uint64(need) > uint64(want) && want < int(share) {
-		want = min(max(2*want, firstRing), int(share))
+	if l.tail-l.ring.oldest(l.tail)+uint64(need) > uint64(want) && want < share {
+		want = min(max(2*want, firstRing), share)
 	}
 	if 2*need > want {
 		want = roundUp(2 * need)
 	}
-	if want == have {
-		return nil
+	switch {
+	case want == have:
+	case l.files != nil:
+		l.resize(want)
+	default:
+		for l.tail-l.base > uint64(want) {
+			l.evictOne()
+		}
+		l.ring.resize(want, l.tail)
 	}
-	if l.files != nil {
-		return l.resize(want)
-	}
-	for l.base < l.tail && l.tail-l.base > uint64(want) {
-		l.evictOne()
-	}
-	l.ring.resize(want, l.tail)
-	return nil
 }
 
-// resize gives the ring of a log with files another size. What was not written stays in it.
-func (l *impressionLog) resize(size int) error {
+// resize gives the ring of a log with files another size. While much of it is not yet written it
+// does not shrink.
+func (l *impressionLog) resize(size int) {
 	f := l.files
-	if l.tail-f.flushed.Load() > uint64(size/2) {
-		f.mu.Lock()
-		l.closeBlock()
-		f.mu.Unlock()
-		if err := l.flush(); err != nil {
-			if size < len(l.ring.buf) {
-				l.share = 0 // shrink later
-				return nil
-			}
-			return err
-		}
-	}
 	f.io.Lock()
+	defer f.io.Unlock()
 	f.mu.Lock()
-	if l.tail-f.flushed.Load() <= uint64(size) {
-		l.ring.resize(size, l.tail)
+	defer f.mu.Unlock()
+	if size < len(l.ring.buf) && l.tail-f.flushed.Load() > uint64(size/2) {
+		l.share = 0 // later
+		return
 	}
-	f.mu.Unlock()
-	f.io.Unlock()
-	return nil
+	l.ring.resize(size, l.tail)
 }
 
 // evict makes room in a log without files: the oldest records go.
-func (l *impressionLog) evict(size int) error {
-	if err := l.fit(size); err != nil {
-		return err
-	}
+func (l *impressionLog) evict(size int) {
+	l.fit(size)
 	for l.tail-l.base+uint64(size) > uint64(len(l.ring.buf)) {
 		l.evictOne()
 	}
-	return nil
 }
 
 func (l *impressionLog) evictOne() {
@@ -124,9 +110,7 @@ func (l *impressionLog) lockRoom(size, kept int) error {
 		return err
 	}
 	need := size + l.overhead()
-	if err := l.fit(need + kept); err != nil {
-		return err
-	}
+	l.fit(need + kept)
 	if f.closed.Load()-f.flushed.Load() >= uint64(min(len(l.ring.buf)/4, maxUnwritten)) && l.tail >= f.retryAt {
 		if l.flush() != nil {
 			f.retryAt = l.tail + maxBlock // it is reported when there is no room any more, or by Sync

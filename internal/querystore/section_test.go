@@ -98,6 +98,33 @@ func TestUsersWhoseTagsCollideDoNotSeeEachOther(t *testing.T) {
 	})
 }
 
+func TestObjectsWhoseHashesCollideAreNotTakenForEachOther(t *testing.T) {
+	hashes := map[uint32][]byte{}
+	for i := 0; ; i++ {
+		id := fmt.Append(nil, "sku-", i)
+		h := storedHash(HashObject(id))
+		other, ok := hashes[h]
+		if hashes[h] = id; !ok {
+			continue
+		}
+		section := openTask(t, NewMemory(Options{}), 0)
+		if err := section.AddImpression([]byte("u"), &Impression{ObjectIDs: [][]byte{other}}); err != nil {
+			t.Fatal(err)
+		}
+		err := section.Walk([]byte("u"), func(r *Record) bool {
+			_, there := r.Find(HashObject(other), other)
+			if _, wrong := r.Find(HashObject(id), id); wrong || !there {
+				t.Fatalf("of %s and %s, which share a hash, the wrong one is found", id, other)
+			}
+			return true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+}
+
 func TestForgottenUserStaysForgottenAndCanComeBack(t *testing.T) {
 	s := diskStore(t, Options{})
 	section := openTask(t, s, 0)
@@ -211,7 +238,7 @@ func TestSharesOfMemoryFollowTheOpenSectionsWithoutLosingWhatTheyHold(t *testing
 		sections := []Section{openTask(t, s, 0)}
 		var n int64
 		add := func() {
-			for range 1500 {
+			for range 3000 {
 				for task, section := range sections {
 					addAll(t, section, mark(fmt.Sprint("u", task), n, n))
 				}
@@ -229,12 +256,17 @@ func TestSharesOfMemoryFollowTheOpenSectionsWithoutLosingWhatTheyHold(t *testing
 		if st := s.Stats(); st.Memory-4*minIndexSlots*8 > 2<<20 {
 			t.Fatalf("%d bytes of rings", st.Memory)
 		}
-		want := []int{6000, 4500, 3000, 1500}
+		want := []int{12000, 9000, 6000, 3000}
+		all := 0
 		for task, section := range sections {
 			got := count(t, section, fmt.Sprint("u", task))
+			all += got
 			if s.lock == nil && got < 4000 && got < want[task] || s.lock != nil && got != want[task] {
 				t.Fatalf("task %d has %d records of %d", task, got, want[task])
 			}
+		}
+		if st := s.Stats(); st.Records != int64(all) || st.Records+st.Dropped != 30_000 {
+			t.Fatalf("%d records are there: %+v", all, st)
 		}
 		for _, section := range sections[1:] {
 			if err := section.Close(); err != nil {
@@ -243,7 +275,7 @@ func TestSharesOfMemoryFollowTheOpenSectionsWithoutLosingWhatTheyHold(t *testing
 		}
 		sections = sections[:1]
 		add()
-		if got := count(t, sections[0], "u0"); s.lock != nil && got != 7500 {
+		if got := count(t, sections[0], "u0"); s.lock != nil && got != 15_000 {
 			t.Fatalf("%d records", got)
 		}
 	})
@@ -287,7 +319,8 @@ func TestParkedSectionsComeBackAtOnceAndGoWhenTheirTimeIsOver(t *testing.T) {
 
 // A phone whose clock is a year ahead must not keep the history of everybody else on disk.
 func TestRecordsAheadOfTheirTimeAreKeptWithoutHoldingTheirSegment(t *testing.T) {
-	s := diskStore(t, Options{SegmentBytes: 64 << 10, Memory: 1})
+	synced := map[string]int64{}
+	s := diskStore(t, Options{SegmentBytes: 64 << 10, Memory: 1, files: notedFiles{synced: synced}})
 	section := openTask(t, s, 0)
 	now, n := 100*day, int64(0)
 	for hour := range int64(24 * 6) {
@@ -298,24 +331,25 @@ func TestRecordsAheadOfTheirTimeAreKeptWithoutHoldingTheirSegment(t *testing.T) 
 		}
 		if hour%24 == 5 {
 			n++
-			addAll(t, section, mark("ahead", now+365*day+hour, n))
+			addAll(t, section, mark("ahead", now+365*day+hour, n), mark("hidden", now+365*day+hour, n))
+			if err := section.(Forgetter).Forget([]byte("hidden")); err != nil {
+				t.Fatal(err)
+			}
+			if err := section.Sync(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := section.Expire(now - day); err != nil {
 			t.Fatal(err)
 		}
 	}
-	check := func() {
+	check := func(records int) {
 		t.Helper()
-		places := map[Place]bool{}
-		err := section.Walk([]byte("ahead"), func(r *Record) bool {
-			places[r.Place] = true
-			return true
-		})
-		if err != nil || len(places) != 6 {
-			t.Fatalf("%d records ahead are left, %v", len(places), err)
+		if ahead, hidden := count(t, section, "ahead"), count(t, section, "hidden"); ahead != records || hidden != 0 {
+			t.Fatalf("%d records ahead and %d hidden ones are left", ahead, hidden)
 		}
 	}
-	check()
+	check(6)
 	section.(interface{ publish() }).publish()
 	if st := s.Stats(); st.Bytes > 40*300*96 {
 		t.Fatalf("%d bytes for a day of %d", st.Bytes, 24*300*96)
@@ -328,12 +362,60 @@ func TestRecordsAheadOfTheirTimeAreKeptWithoutHoldingTheirSegment(t *testing.T) 
 	if err != nil || !stopped {
 		t.Fatalf("a walk cannot stop early: %v", err)
 	}
-	if err := section.Close(); err != nil {
-		t.Fatal(err)
+
+	// A crash that keeps nothing that was not synced.
+	if len(synced) == 0 {
+		t.Fatal("nothing was synced")
 	}
 	s.letGo(0)
+	delete(s.open, 0)
+	files, _ := filepath.Glob(filepath.Join(s.opts.Path, "task-00000", "*.seg"))
+	for _, path := range files {
+		if err := os.Truncate(path, synced[path]); err != nil {
+			t.Fatal(err)
+		}
+	}
 	section = openTask(t, s, 0)
-	check()
+	check(6)
+}
+
+// While the oldest segment cannot go, what is to be kept of it is added anew only once.
+func TestRecordIsAddedAnewOnlyOnceThoughItsSegmentStays(t *testing.T) {
+	s := diskStore(t, Options{SegmentBytes: 64 << 10, Memory: 1})
+	section := openTask(t, s, 0)
+	addAll(t, section, mark("ahead", 1000*day, 0))
+	for i := range int64(3000) {
+		addAll(t, section, mark("u", 10*day+i, i))
+	}
+	if err := section.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		l := s.logs[0]
+		l.files.syncing.Lock() // as during an fsync
+		dropped, err := l.dropOldest(false)
+		l.files.syncing.Unlock()
+		if err != nil || dropped {
+			t.Fatalf("the oldest segment went during an fsync: %v", err)
+		}
+		if err := l.rescue(l.files.segments[0], 20*day); err != nil {
+			t.Fatal(err)
+		}
+		if n := count(t, section, "ahead"); n != 2 {
+			t.Fatalf("%d records", n)
+		}
+		if err := section.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s.letGo(0)
+		section = openTask(t, s, 0)
+	}
+	if err := section.Expire(20 * day); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, section, "ahead"); n != 1 {
+		t.Fatalf("%d records", n)
+	}
 }
 
 func TestLittleTrafficExpiresWithinTwiceTheWindow(t *testing.T) {
