@@ -26,69 +26,69 @@ func drawRanges(t *rapid.T, frontier int64) (r ranges) {
 func TestMetadataGivesBackTheNearestOfWhatIsSettled(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		frontier := rapid.Int64Range(0, 1<<50).Draw(t, "frontier")
-		want := standing{progress: rapid.Int64Range(0, 1<<45).Draw(t, "progress"), settled: drawRanges(t, frontier)}
+		want := Commit{Progress: rapid.Int64Range(0, 1<<45).Draw(t, "progress"), Settled: drawRanges(t, frontier)}
 		text := want.metadata("g", "t", 3, frontier)
 		if len(text) > maxMetadata || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' }) {
 			t.Fatalf("%d characters, want at most %d of printable ASCII", len(text), maxMetadata)
 		}
-		got := parseMetadata(text, "g", "t", 3, frontier)
-		if got.progress != want.progress {
-			t.Fatalf("progress %d, want %d", got.progress, want.progress)
+		got := ParseCommit(text, "g", "t", 3, frontier)
+		if got.Progress != want.Progress {
+			t.Fatalf("progress %d, want %d", got.Progress, want.Progress)
 		}
 		// What comes back is a beginning of what was given.
-		n := len(got.settled)
+		n := len(got.Settled)
 		if n == 0 {
-			if len(want.settled) > 0 && want.settled[0].From-frontier < 6*3000 {
+			if len(want.Settled) > 0 && want.Settled[0].From-frontier < 6*3000 {
 				t.Fatal("nothing of what is near came back")
 			}
 			return
 		}
-		cut := got.settled[n-1].To
-		expect := slices.Clone(want.settled[:n])
+		cut := got.Settled[n-1].To
+		expect := slices.Clone(want.Settled[:n])
 		if expect[n-1].To > cut {
 			expect[n-1].To = cut
 		}
-		if !slices.Equal(got.settled, expect) {
-			t.Fatalf("got %v, want %v", got.settled, expect)
+		if !slices.Equal(got.Settled, expect) {
+			t.Fatalf("got %v, want %v", got.Settled, expect)
 		}
-		if len(text) < maxMetadata-30 && !slices.Equal(got.settled, want.settled) {
+		if len(text) < maxMetadata-30 && !slices.Equal(got.Settled, want.Settled) {
 			t.Fatalf("cut although %d characters were left", maxMetadata-len(text))
 		}
 	})
 }
 
 func TestMetadataOfAnotherGroupTopicPartitionOrOffsetOrDamagedSaysNothing(t *testing.T) {
-	s := standing{progress: 7, settled: ranges{{From: 12, To: 20}}}
+	s := Commit{Progress: 7, Settled: ranges{{From: 12, To: 20}}}
 	text := s.metadata("g", "t", 3, 10)
-	if got := parseMetadata(text, "g", "t", 3, 10); got.progress != 7 || !slices.Equal(got.settled, s.settled) {
+	if got := ParseCommit(text, "g", "t", 3, 10); got.Progress != 7 || !slices.Equal(got.Settled, s.Settled) {
 		t.Fatalf("%q reads as %+v", text, got)
 	}
-	empty := func(what string, got standing) {
-		if got.progress != 0 || got.settled != nil {
+	empty := func(what string, got Commit) {
+		if got.Progress != 0 || got.Settled != nil {
 			t.Errorf("%s: reads as %+v, want nothing", what, got)
 		}
 	}
-	empty("another group", parseMetadata(text, "h", "t", 3, 10))
-	empty("another topic", parseMetadata(text, "g", "u", 3, 10))
-	empty("another partition", parseMetadata(text, "g", "t", 4, 10))
-	empty("another offset", parseMetadata(text, "g", "t", 3, 11))
-	empty("foreign", parseMetadata("consumer-1-of-java", "g", "t", 3, 10))
-	empty("none", parseMetadata("", "g", "t", 3, 10))
+	empty("another group", ParseCommit(text, "h", "t", 3, 10))
+	empty("another topic", ParseCommit(text, "g", "u", 3, 10))
+	empty("another partition", ParseCommit(text, "g", "t", 4, 10))
+	empty("another offset", ParseCommit(text, "g", "t", 3, 11))
+	empty("foreign", ParseCommit("consumer-1-of-java", "g", "t", 3, 10))
+	empty("none", ParseCommit("", "g", "t", 3, 10))
 	for i := range text {
 		for _, c := range []byte{'A', '0', ' ', '=', 0xff} {
 			if text[i] == c {
 				continue
 			}
 			damaged := text[:i] + string([]byte{c}) + text[i+1:]
-			empty(damaged, parseMetadata(damaged, "g", "t", 3, 10))
+			empty(damaged, ParseCommit(damaged, "g", "t", 3, 10))
 		}
-		empty(text[:i], parseMetadata(text[:i], "g", "t", 3, 10))
+		empty(text[:i], ParseCommit(text[:i], "g", "t", 3, 10))
 	}
 	for _, body := range []string{"ew2 p=7", "ew1 p=x", "ew1 p=7 r=z", "ew1 p=7 r=A!", "ew1 p=7 r=" + strings.Repeat("-", 40), "ew1 p=7 b=é"} {
-		empty(body, parseMetadata(body+" "+checksum(body, "g", "t", 3, 10), "g", "t", 3, 10))
+		empty(body, ParseCommit(body+" "+checksum(body, "g", "t", 3, 10), "g", "t", 3, 10))
 	}
 	later := "ew1 p=7 x=of-a-later-version r=CI"
-	if got := parseMetadata(later+" "+checksum(later, "g", "t", 3, 10), "g", "t", 3, 10); got.progress != 7 || !slices.Equal(got.settled, s.settled) {
+	if got := ParseCommit(later+" "+checksum(later, "g", "t", 3, 10), "g", "t", 3, 10); got.Progress != 7 || !slices.Equal(got.Settled, s.Settled) {
 		t.Errorf("a field of a later version: reads as %+v", got)
 	}
 }

@@ -48,8 +48,8 @@ func (w *Worker) newRunner(g *generation, source *consume.Task, section querysto
 	r := &runner{w: w, g: g, source: source, section: section, poke: make(chan struct{}, 1)}
 	var sources []join.SourceConfig
 	for _, p := range source.Partitions {
-		before := parseMetadata(p.CommitMetadata(), w.cfg.Kafka.Group, p.Topic, p.ID, p.Start())
-		trail := &trail{last: before.progress, inherited: settledBeyond(p, before)}
+		before := ParseCommit(p.CommitMetadata(), w.cfg.Kafka.Group, p.Topic, p.ID, p.Start())
+		trail := &trail{last: before.Progress, inherited: settledBeyond(p, before)}
 		r.trails = append(r.trails, trail)
 		g.trails[p] = trail
 		var again *restoreRange

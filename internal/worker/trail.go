@@ -59,32 +59,34 @@ func (t *trail) at(frontier int64) int64 {
 // metadataVersion begins the metadata of a commit.
 const metadataVersion = "ew1"
 
-// standing is what a commit's metadata says of a partition beside the offset.
-type standing struct {
-	progress int64  // the greatest event time of the records below the frontier, 0: not known
-	settled  ranges // beyond the frontier
+// Commit is what a commit's metadata says of a partition beside the offset.
+type Commit struct {
+	// Progress is the greatest event time of the records below the offset, 0: not known.
+	Progress int64
+	// Settled is what is settled at or beyond the offset.
+	Settled []consume.Range
 }
 
 // metadata is the text that is committed with a frontier: ASCII, versioned, checksummed, bound to
 // group, topic, partition and offset, and at most maxMetadata characters long (docs/contract.md, section
 // 5). Its fields stand between spaces; readers pass over those they do not know.
-func (s *standing) metadata(group, topic string, partition int32, offset int64) string {
-	body := metadataVersion + " p=" + strconv.FormatInt(s.progress, 10)
-	if settled := s.settled.text(offset, maxMetadata-len(body)-len(" ")-len(" 01234567")); settled != "" {
+func (s *Commit) metadata(group, topic string, partition int32, offset int64) string {
+	body := metadataVersion + " p=" + strconv.FormatInt(s.Progress, 10)
+	if settled := ranges(s.Settled).text(offset, maxMetadata-len(body)-len(" ")-len(" 01234567")); settled != "" {
 		body += " " + settled
 	}
 	return body + " " + checksum(body, group, topic, partition, offset)
 }
 
-// parseMetadata reads metadata; what is foreign, damaged, or another offset's says nothing.
-func parseMetadata(text, group, topic string, partition int32, offset int64) (s standing) {
+// ParseCommit reads the metadata of a commit; what is foreign, damaged, or another offset's says nothing.
+func ParseCommit(text, group, topic string, partition int32, offset int64) (s Commit) {
 	end := strings.LastIndexByte(text, ' ')
 	if end < 0 || text[end+1:] != checksum(text[:end], group, topic, partition, offset) {
-		return standing{}
+		return Commit{}
 	}
 	fields := strings.Split(text[:end], " ")
 	if fields[0] != metadataVersion {
-		return standing{}
+		return Commit{}
 	}
 	for _, field := range fields[1:] {
 		name, value, _ := strings.Cut(field, "=")
@@ -92,13 +94,13 @@ func parseMetadata(text, group, topic string, partition int32, offset int64) (s 
 		switch name {
 		case "p":
 			var err error
-			s.progress, err = strconv.ParseInt(value, 10, 64)
+			s.Progress, err = strconv.ParseInt(value, 10, 64)
 			ok = err == nil
 		case "r", "b":
-			s.settled, ok = parseRanges(name[0], value, offset)
+			s.Settled, ok = parseRanges(name[0], value, offset)
 		}
 		if !ok {
-			return standing{}
+			return Commit{}
 		}
 	}
 	return s
@@ -113,11 +115,11 @@ func checksum(body, group, topic string, partition int32, offset int64) string {
 
 // settledBeyond is what the metadata of the commit that a generation started from says is settled
 // beyond the start, as far as it fits the partition's offsets: nothing beyond its end can be settled.
-func settledBeyond(p *consume.Partition, s standing) ranges {
-	if n := len(s.settled); n > 0 && p.EndKnown() && s.settled[n-1].To > p.End() {
+func settledBeyond(p *consume.Partition, s Commit) ranges {
+	if n := len(s.Settled); n > 0 && p.EndKnown() && s.Settled[n-1].To > p.End() {
 		return nil
 	}
-	return s.settled
+	return s.Settled
 }
 
 // commitMetadata is the text committed with a frontier: the progress there, and what is settled beyond
@@ -129,11 +131,11 @@ func (w *Worker) commitMetadata(p *consume.Partition, frontier int64) (text stri
 		return "", false
 	}
 	t := g.trails[p]
-	now := standing{progress: t.at(frontier)}
+	now := Commit{Progress: t.at(frontier)}
 	if withoutRanges == "" {
 		t.own = p.Settled(t.own[:0], frontier, maxRanges)
 		t.all = union(t.all[:0], t.own, t.inherited.from(frontier))
-		now.settled = t.all
+		now.Settled = t.all
 	}
 	return now.metadata(w.cfg.Kafka.Group, p.Topic, p.ID, frontier), true
 }

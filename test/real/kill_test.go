@@ -55,18 +55,23 @@ type shop struct {
 	apiURL                 string
 	binary, dir            string
 	rules                  storefront.Rules
-	kind                   string // of the store
-	wipe                   bool   // remove the store at each kill
+	kind                   string   // of the store
+	wipe                   bool     // remove the store at each kill
+	settings               []string // of the worker, beside those of every test
 
 	// log says which message stands at each offset of each partition.
 	log [partitions][]uint32
+	// explain says which messages were in flight, where a test knows better than kills.
+	explain func(seq uint64) bool
 	// kills hold, for each kill, the committed offset of each partition.
 	kills [][partitions]int64
 }
 
-func newShop(t *testing.T) *shop {
-	broker := realtest.Kafka(t)
-	s := &shop{t: t, broker: broker, dir: t.TempDir(),
+func newShop(t *testing.T) *shop { return newShopAt(t, realtest.Kafka(t)) }
+
+// newShopAt opens a shop at a broker; link are flags of the linker for the worker's binary.
+func newShopAt(t *testing.T, broker string, link ...string) *shop {
+	s := &shop{t: t, broker: broker, dir: t.TempDir(), kind: "disk",
 		topic:   realtest.Topic(t, broker, partitions),
 		letters: realtest.Topic(t, broker, partitions),
 		replay:  realtest.Topic(t, broker, partitions),
@@ -79,7 +84,7 @@ func newShop(t *testing.T) *shop {
 	t.Cleanup(client.Close)
 	s.client = client
 	s.binary = filepath.Join(s.dir, "eventworker")
-	if out, err := exec.Command("go", "build", "-o", s.binary, "eventworker/cmd/eventworker").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-ldflags", strings.Join(link, " "), "-o", s.binary, "eventworker/cmd/eventworker").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	s.startAPI()
@@ -104,15 +109,18 @@ func (s *shop) startAPI() {
 }
 
 // start starts the worker's binary.
-func (s *shop) start() *process {
+func (s *shop) start() *process { return s.startIn("queries") }
+
+// startIn starts the worker's binary with a folder of its own for the store.
+func (s *shop) startIn(folder string) *process {
 	args := []string{"run"}
-	for _, setting := range []string{
+	for _, setting := range append([]string{
 		"kafka.brokers=" + s.broker, "kafka.group=" + s.group, "kafka.topics=" + s.topic,
 		"kafka.dead_letter_topic=" + s.letters, "kafka.replay_topic=" + s.replay, "kafka.session_timeout=6s",
-		"insights.endpoint=" + s.apiURL, "store.path=" + filepath.Join(s.dir, "queries"), "join.wait=5s",
+		"insights.endpoint=" + s.apiURL, "store.path=" + filepath.Join(s.dir, folder), "join.wait=5s",
 		"store.kind=" + s.kind,
 		"admin.listen=127.0.0.1:0", "log.format=json",
-	} {
+	}, s.settings...) {
 		args = append(args, "--set", setting)
 	}
 	for name, a := range s.rules.Applications {
@@ -300,6 +308,9 @@ func (s *shop) compare(truth *storefront.Truth) {
 	})
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	if s.explain != nil {
+		arrived.InFlight = s.explain
 	}
 	report := truth.Compare(arrived, 5)
 	var text bytes.Buffer
