@@ -89,7 +89,7 @@ func (t *Task[M]) Outcome(m M, delivered bool) error {
 	}
 	if delivered {
 		mark := querystore.Mark{Time: c.at, Place: c.place, Hash: c.key}
-		if err := t.section.AddMark(c.user, &mark); err != nil {
+		if err := t.section.AddMark(t.lookup.markKey(c.user, &mark.Hash), &mark); err != nil {
 			return err
 		}
 	}
@@ -105,7 +105,7 @@ func (t *Task[M]) remark() error {
 		return nil
 	}
 	c := t.claims.holder[f.m]
-	if err := t.section.AddMark(c.user, &querystore.Mark{Time: c.at, Place: c.place, Hash: c.key}); err != nil {
+	if err := t.section.AddMark(t.lookup.markKey(c.user, (*[16]byte)(&c.key)), &querystore.Mark{Time: c.at, Place: c.place, Hash: c.key}); err != nil {
 		return err
 	}
 	f.claimed = false

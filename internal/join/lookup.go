@@ -52,7 +52,12 @@ type lookup struct {
 	arena   []byte
 	seen    []rank // impressions at or before the event's time that the walk met
 	cut     rank   // once 200 were seen: the oldest of the newest 200
-	walk    func(*querystore.Record) bool
+	key     []byte
+	asked   *want // whose clicks are walked
+	open    int   // wants that impressions may answer
+
+	// The visits, bound once.
+	visitMark, visitClick, visitImpression func(*querystore.Record) bool
 }
 
 // A rank orders impressions: newer first, then higher place, then the earlier list.
@@ -64,7 +69,7 @@ type rank struct {
 
 func newLookup(r *rules, s *sources) *lookup {
 	l := &lookup{rules: r, sources: s}
-	l.walk = l.visit
+	l.visitMark, l.visitClick, l.visitImpression = l.judgeMark, l.judgeClick, l.judgeImpression
 	return l
 }
 
@@ -74,12 +79,65 @@ func (l *lookup) reset(at int64) {
 	l.wantMark, l.marked, l.at = false, false, at
 }
 
-// run walks the user's records. Without wants it does nothing.
+// run looks for answers. Without wants it does nothing. Clicks and marks have chains of their own, so
+// that neither a user with a long history nor an object that nobody clicked makes a walk long.
 func (l *lookup) run(s querystore.Section, user []byte) error {
-	if len(l.wants) == 0 && !l.wantMark {
+	if l.wantMark {
+		if err := s.Walk(l.markKey(user, &l.mark), l.visitMark); err != nil || l.marked {
+			return err
+		}
+	}
+	l.open = 0
+	for i := range l.wants {
+		l.asked = &l.wants[i]
+		if l.asked.clicks {
+			if err := s.Walk(l.clickKey(user, l.asked.object), l.visitClick); err != nil {
+				return err
+			}
+		}
+		if l.asked.shown && !l.asked.click.ok {
+			l.open++
+		}
+	}
+	if l.open == 0 {
 		return nil
 	}
-	if err := s.Walk(user, l.walk); err != nil {
+	return l.walkImpressions(s, user)
+}
+
+// clickKey is the key of the clicks of a user on an object, markKey that of the marks of an id. Both
+// are valid until the next call of either.
+func (l *lookup) clickKey(user, object []byte) []byte {
+	l.key = append(append(append(l.key[:0], user...), 0, byte(querystore.KindClick)), object...)
+	return l.key
+}
+
+func (l *lookup) markKey(user []byte, mark *[16]byte) []byte {
+	l.key = append(append(append(l.key[:0], user...), 0, byte(querystore.KindMark)), mark[:]...)
+	return l.key
+}
+
+func (l *lookup) judgeMark(r *querystore.Record) bool {
+	if r.NewestBelow < l.at-l.rules.dedupeWindow {
+		return false
+	}
+	l.marked = r.Kind == querystore.KindMark && r.Time >= l.at-l.rules.dedupeWindow && r.Time <= l.at+l.rules.dedupeWindow
+	return !l.marked
+}
+
+func (l *lookup) judgeClick(r *querystore.Record) bool {
+	w := l.asked
+	if r.NewestBelow < l.at-l.rules.clickWindow || w.click.ok && r.NewestBelow < w.click.time {
+		return false
+	}
+	if r.Kind == querystore.KindClick && r.Time <= l.at && r.Time >= l.at-l.rules.clickWindow && l.sees(r.Place) {
+		l.click(w, r)
+	}
+	return true
+}
+
+func (l *lookup) walkImpressions(s querystore.Section, user []byte) error {
+	if err := s.Walk(user, l.visitImpression); err != nil {
 		return err
 	}
 	if len(l.seen) > newestImpressions {
@@ -94,27 +152,12 @@ func (l *lookup) run(s querystore.Section, user []byte) error {
 	return nil
 }
 
-// visit judges one record and says whether the walk must go on.
-func (l *lookup) visit(r *querystore.Record) bool {
+func (l *lookup) judgeImpression(r *querystore.Record) bool {
 	if l.done(r.NewestBelow) {
 		return false
 	}
-	if r.Kind == querystore.KindMark {
-		if l.wantMark && r.Time >= l.at-l.rules.dedupeWindow && r.Time <= l.at+l.rules.dedupeWindow && r.Hash() == l.mark {
-			l.marked = true
-		}
-		return true
-	}
-	if !l.sees(r.Place) {
-		return true
-	}
-	switch r.Kind {
-	case querystore.KindImpression:
+	if r.Kind == querystore.KindImpression && l.sees(r.Place) {
 		l.impression(r)
-	case querystore.KindClick:
-		if r.Time <= l.at && r.Time >= l.at-l.rules.clickWindow {
-			l.click(r)
-		}
 	}
 	return true
 }
@@ -128,40 +171,15 @@ func (l *lookup) sees(p querystore.Place) bool {
 // done says whether nothing in the rest of the chain, whose newest record has the given time, can
 // change an answer.
 func (l *lookup) done(newest int64) bool {
-	oldest := l.at - l.rules.longest
-	if l.wantMark && !l.marked {
-		oldest = min(oldest, l.at-l.rules.dedupeWindow)
-	}
-	if newest < oldest {
+	if newest < l.at-l.rules.window || newest < l.cut.time {
 		return true
 	}
-	if l.wantMark && !l.marked && newest >= l.at-l.rules.dedupeWindow {
-		return false
-	}
 	for i := range l.wants {
-		if !l.settled(&l.wants[i], newest) {
+		if w := &l.wants[i]; w.shown && !w.click.ok && !(w.shownBy.ok && newest < w.shownBy.time) {
 			return false
 		}
 	}
 	return true
-}
-
-func (l *lookup) settled(w *want, newest int64) bool {
-	if w.clicks {
-		if w.click.ok {
-			return newest < w.click.time
-		}
-		if newest >= l.at-l.rules.clickWindow {
-			return false
-		}
-	}
-	if !w.shown {
-		return true
-	}
-	if w.shownBy.ok {
-		return newest < w.shownBy.time
-	}
-	return newest < l.at-l.rules.window || newest < l.cut.time
 }
 
 func (l *lookup) impression(r *querystore.Record) {
@@ -172,8 +190,11 @@ func (l *lookup) impression(r *querystore.Record) {
 		return
 	}
 	k := rank{r.Time, r.Place, r.Ordinal}
-	l.seen = append(l.seen, k)
-	if len(l.seen) >= 2*newestImpressions {
+	if l.newer(l.cut, k) {
+		return
+	}
+	switch l.seen = append(l.seen, k); len(l.seen) {
+	case newestImpressions, 2 * newestImpressions:
 		l.prune()
 	}
 	if r.Time < l.at-l.rules.window {
@@ -181,7 +202,7 @@ func (l *lookup) impression(r *querystore.Record) {
 	}
 	for i := range l.wants {
 		w := &l.wants[i]
-		if !w.shown || (w.shownBy.ok && !l.newer(k, rank{w.shownBy.time, w.shownBy.place, w.shownBy.ordinal})) || !binds(w, r) {
+		if !w.shown || w.click.ok || (w.shownBy.ok && !l.newer(k, rank{w.shownBy.time, w.shownBy.place, w.shownBy.ordinal})) || !binds(w, r) {
 			continue
 		}
 		if pos, ok := r.Find(w.hash, w.object); ok && pos <= math.MaxInt32 {
@@ -194,7 +215,7 @@ func (l *lookup) impression(r *querystore.Record) {
 func (l *lookup) skewed(r *querystore.Record) {
 	for i := range l.wants {
 		w := &l.wants[i]
-		if !w.shown || w.own || !binds(w, r) {
+		if !w.shown || w.own || w.click.ok || !binds(w, r) {
 			continue
 		}
 		if a := &w.skewed; a.ok && (r.Time > a.time || (r.Time == a.time && !l.newer(rank{r.Time, r.Place, r.Ordinal}, rank{a.time, a.place, a.ordinal}))) {
@@ -206,17 +227,15 @@ func (l *lookup) skewed(r *querystore.Record) {
 	}
 }
 
-func (l *lookup) click(r *querystore.Record) {
-	for i := range l.wants {
-		w := &l.wants[i]
-		if !w.clicks || (w.index != nil && !bytes.Equal(w.index, r.Index())) || !bytes.Equal(w.object, r.ObjectID()) {
-			continue
-		}
-		if a := &w.click; a.ok && !l.newer(rank{r.Time, r.Place, r.Ordinal}, rank{a.time, a.place, a.ordinal}) {
-			continue
-		}
-		l.take(&w.click, r, 0)
+// click keeps the newest click on the object of the want.
+func (l *lookup) click(w *want, r *querystore.Record) {
+	if w.index != nil && !bytes.Equal(w.index, r.Index()) {
+		return
 	}
+	if a := &w.click; a.ok && !l.newer(rank{r.Time, r.Place, r.Ordinal}, rank{a.time, a.place, a.ordinal}) {
+		return
+	}
+	l.take(&w.click, r, 0)
 }
 
 func binds(w *want, r *querystore.Record) bool {

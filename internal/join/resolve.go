@@ -248,9 +248,10 @@ func (t *Task[M]) remember() error {
 			continue
 		}
 		v := querystore.Click{Time: f.at, Place: f.place(), Object: uint16(i), ObjectID: r.object, QueryID: r.queryID, Index: r.index}
-		there, err := t.present(querystore.KindClick, v.Place, v.Object)
+		key := t.lookup.clickKey(f.user, r.object)
+		there, err := t.present(key, querystore.KindClick, v.Place, v.Object)
 		if err == nil && !there {
-			err = t.section.AddClick(f.user, &v)
+			err = t.section.AddClick(key, &v)
 		}
 		if err != nil {
 			f.src.written = max(f.src.written, f.msg.Offset+1)

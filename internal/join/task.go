@@ -363,7 +363,7 @@ func (t *Task[M]) impressions() error {
 		}
 		v := querystore.Impression{Time: f.at, Place: f.place(), List: uint16(i), QueryID: list.QueryID, Index: or(list.Index, a.defaultIndex),
 			Model: list.Model, PositionOffset: list.PositionOffset, ObjectIDs: list.ObjectIDs, Tags: list.Tags}
-		there, err := t.present(querystore.KindImpression, v.Place, v.List)
+		there, err := t.present(f.user, querystore.KindImpression, v.Place, v.List)
 		if err == nil && !there {
 			err = t.section.AddImpression(f.user, &v)
 		}
@@ -381,11 +381,11 @@ func (f *frame[M]) place() querystore.Place {
 }
 
 // present looks for an effect that an earlier life of the task, or a failed try, may have left.
-func (t *Task[M]) present(kind querystore.Kind, place querystore.Place, ordinal uint16) (there bool, err error) {
+func (t *Task[M]) present(key []byte, kind querystore.Kind, place querystore.Place, ordinal uint16) (there bool, err error) {
 	if place.Offset >= t.f.src.written {
 		return false, nil
 	}
-	err = t.section.Walk(t.f.user, func(r *querystore.Record) bool {
+	err = t.section.Walk(key, func(r *querystore.Record) bool {
 		there = r.Kind == kind && r.Place == place && r.Ordinal == ordinal
 		return !there
 	})
