@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -445,6 +446,90 @@ func TestARecordThatTheBrokerCallsInvalidDoesNotHoldUpOthers(t *testing.T) {
 	eventually(t, "poison is not written", func() bool { n, _ := r.writer.Pending(); return n == 0 })
 	if got := len(r.read()); got != 40 {
 		t.Errorf("%d records", got)
+	}
+}
+
+func TestALetterThatCanBeWrittenAgainIsFoundBehindManyThatCannot(t *testing.T) {
+	r := newRig(t, Config{}, kfake.SeedTopics(1, deadTopic))
+	var heal atomic.Bool
+	r.cluster.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		req := kreq.(*kmsg.ProduceRequest)
+		records := string(req.Topics[0].Partitions[0].Records)
+		if strings.Contains(records, "poison") || strings.Contains(records, "curable") && !heal.Load() {
+			return answer(req, kerr.InvalidRecord.Code), nil, true
+		}
+		return nil, nil, false
+	})
+	const poison = 3 * maxHeldTries
+	for offset := range int64(poison) {
+		r.writer.Put(&Letter{Offset: offset, Value: []byte("poison")}, func() { t.Error("poison was written") })
+	}
+	r.put(0, poison, func(l *Letter) { l.Value = []byte("curable") })
+	eventually(t, "not all are held", func() bool { return r.heldLetters() == poison+1 })
+	heal.Store(true)
+	r.wait()
+	if n := r.heldLetters(); n != poison {
+		t.Errorf("%d letters are held", n)
+	}
+	if n := r.writer.Abandon(); n != poison {
+		t.Errorf("%d letters were abandoned", n)
+	}
+	if ok, why := r.writer.Healthy(); !ok {
+		t.Errorf("after Abandon: %s", why)
+	}
+}
+
+func TestAbandonWhileALetterIsBeingRefusedTouchesNoNewLetter(t *testing.T) {
+	r := limited(t, 4000)
+	abandoned := make(chan struct{})
+	r.cluster.ControlKey(int16(kmsg.DescribeConfigs), func(kmsg.Request) (kmsg.Response, error, bool) {
+		if n := r.writer.Abandon(); n != 1 {
+			t.Errorf("%d letters were abandoned", n)
+		}
+		r.put(0, 10)
+		close(abandoned)
+		r.cluster.DropControl()
+		return nil, nil, false
+	})
+	huge := rejected()
+	huge.Partition, huge.Value = 0, make([]byte, 5000)
+	r.writer.Put(huge, func() { t.Error("written") })
+	await(t, abandoned)
+	r.wait()
+	if n := r.heldLetters(); n != 0 {
+		t.Errorf("%d letters are held", n)
+	}
+	if got := r.offsets()[0]; !reflect.DeepEqual(got, []int64{10}) {
+		t.Errorf("offsets %v", got)
+	}
+}
+
+func TestReadLeavesOutWhatIsWrittenMeanwhile(t *testing.T) {
+	r := newRig(t, Config{}, kfake.SeedTopics(2, deadTopic))
+	r.put(0, 1)
+	r.put(1, 2)
+	r.wait()
+	var got []int64
+	err := Read(t.Context(), r.brokers, deadTopic, func(one Record) {
+		if c, err := Decode(one.Headers); err == nil {
+			got = append(got, c.Offset)
+		}
+		if len(got) == 1 {
+			r.put(1, 3)
+			r.wait()
+		}
+	})
+	if err != nil || !reflect.DeepEqual(got, []int64{1, 2}) {
+		t.Errorf("offsets %v, %v", got, err)
+	}
+}
+
+func TestReadOfAMissingTopicSaysSo(t *testing.T) {
+	r := newRig(t, Config{})
+	err := Read(t.Context(), r.brokers, deadTopic, func(Record) {})
+	if !errors.Is(err, kafka.UnknownTopicOrPartition) {
+		t.Error(err)
 	}
 }
 
