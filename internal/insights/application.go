@@ -1,7 +1,6 @@
 package insights
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -102,7 +101,9 @@ type Application struct {
 
 	mu sync.Mutex
 	gate
-	listeners map[chan<- struct{}]struct{}
+	listeners             map[chan<- struct{}]struct{}
+	requests, secondTries int64
+	shadow                ShadowReport
 }
 
 // NewApplication checks the configuration and reads the key. It makes no request and starts no
@@ -125,6 +126,8 @@ func NewApplication(cfg ApplicationConfig) (*Application, error) {
 	switch {
 	case cfg.Shadow:
 		a.client.transport = shadow{}
+		a.log().Warn("shadow mode: no request is made, and what would have been sent counts as delivered; offsets are committed, so use a group and a store of its own",
+			zap.String("setting", "delivery.mode"))
 	case cfg.Transport == nil:
 		a.own = newTransport(cfg.MaxInFlight)
 		a.client.transport = a.own
@@ -168,6 +171,10 @@ func (a *Application) exchanged(e *Exchange) {
 	defer a.mu.Unlock()
 	e.InFlight = a.inFlight
 	a.cfg.Limiter.Observe(e)
+	a.requests++
+	if e.Second {
+		a.secondTries++
+	}
 	if e.Result != "cancelled" {
 		a.last = LastAnswer{Status: e.Status, Result: e.Result, At: time.Now()}
 	}
@@ -198,14 +205,4 @@ func poke(ch chan<- struct{}) {
 	case ch <- struct{}{}:
 	default:
 	}
-}
-
-// Ready is nil unless a person has to do something before events can be delivered: the error of an
-// application that is misconfigured, or whose events are refused one and all.
-func (a *Application) Ready() error {
-	s := a.Status()
-	if s.State != StateMisconfigured && s.State != StateSystemic {
-		return nil
-	}
-	return errors.New("application " + a.cfg.Name + " is " + string(s.State) + ": " + s.Why)
 }

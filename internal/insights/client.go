@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -54,13 +55,16 @@ type client struct {
 // If a connection that had served before breaks before the first byte of an answer, the server most
 // likely had closed it while it was idle: one second try is made at once, on another connection, if
 // second allows it. The first may have been taken all the same.
-func (c *client) send(ctx context.Context, p Payload, second bool) (requests int, err error) {
-	err, stale := c.post(ctx, p, false)
+//
+// attempt is the number of the request among those that carried these events, from 1. From the second
+// on it goes out as the header X-Eventworker-Attempt, so that the other side can tell retries apart.
+func (c *client) send(ctx context.Context, p Payload, attempt int, second bool) (requests int, err error) {
+	err, stale := c.post(ctx, p, attempt, false)
 	if !stale || !second {
 		return 1, err
 	}
 	first := mayHaveBeenTaken(err)
-	err, _ = c.post(ctx, p, true)
+	err, _ = c.post(ctx, p, attempt+1, true)
 	if r, ok := err.(*RetryableError); ok && first {
 		r.MayHaveBeenTaken = true
 	}
@@ -73,12 +77,12 @@ func mayHaveBeenTaken(err error) bool {
 }
 
 // post makes one request. stale says that it failed without an answer on a connection used before.
-func (c *client) post(ctx context.Context, p Payload, second bool) (err error, stale bool) {
+func (c *client) post(ctx context.Context, p Payload, attempt int, second bool) (err error, stale bool) {
 	started := time.Now()
 	limited, cancel := context.WithTimeoutCause(ctx, c.timeout, errNoAnswer)
 	defer cancel()
 	var w wire
-	resp, err := c.transport.RoundTrip(c.request(w.trace(limited), &w, p))
+	resp, err := c.transport.RoundTrip(c.request(w.trace(limited), &w, p, attempt))
 	x := Exchange{Events: p.Len(), Bytes: p.Size(), Second: second}
 	if err != nil {
 		err = c.failure(ctx, limited, &w, err)
@@ -96,16 +100,25 @@ func (c *client) post(ctx context.Context, p Payload, second bool) (err error, s
 	return err, stale
 }
 
-func (c *client) request(ctx context.Context, w *wire, p Payload) *http.Request {
+// attemptHeader is not among those that make Go's transport repeat a POST by itself, as
+// Idempotency-Key would.
+const attemptHeader = "X-Eventworker-Attempt"
+
+func (c *client) request(ctx context.Context, w *wire, p Payload, attempt int) *http.Request {
 	size := int64(p.Size())
 	open := func() (io.ReadCloser, error) {
 		return &watchedBody{ReadCloser: p.Open(), left: size, wire: w}, nil
 	}
 	body, _ := open()
+	header := c.keys.current.Load().header
+	if attempt > 1 {
+		header = header.Clone()
+		header.Set(attemptHeader, strconv.Itoa(attempt))
+	}
 	req := &http.Request{
 		Method: http.MethodPost, URL: c.url, Host: c.url.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: c.keys.current.Load().header,
+		Header: header,
 		Body:   body, GetBody: open, ContentLength: size,
 	}
 	return req.WithContext(ctx)
@@ -131,6 +144,7 @@ func (c *client) judge(resp *http.Response, now time.Time) error {
 		status == http.StatusTooManyRequests || status >= 500:
 		return &RetryableError{
 			Status: status, Words: words, After: retryAfter(resp.Header, now),
+			TimedOut: status == http.StatusRequestTimeout || status == http.StatusGatewayTimeout,
 			// A gateway that lost the API's answer, or did not wait for it.
 			MayHaveBeenTaken: status == http.StatusBadGateway || status == http.StatusGatewayTimeout,
 		}

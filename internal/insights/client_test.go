@@ -73,7 +73,7 @@ func against(t testing.TB, h http.HandlerFunc) *Application {
 
 func sendOne(t testing.TB, a *Application) error {
 	t.Helper()
-	_, err := a.client.send(t.Context(), oneBatch(t, 2).Part(0, 2), true)
+	_, err := a.client.send(t.Context(), oneBatch(t, 2).Part(0, 2), 1, true)
 	return err
 }
 
@@ -132,7 +132,7 @@ func TestEachAnswerHasItsKindOfFailure(t *testing.T) {
 		{answer{404, nil, ""}, &MisconfiguredError{Status: 404, Words: "Not Found"}},
 		{answer{405, nil, ""}, &MisconfiguredError{Status: 405, Words: "Method Not Allowed"}},
 		{answer{407, nil, ""}, &MisconfiguredError{Status: 407, Words: "Proxy Authentication Required"}},
-		{answer{408, nil, ""}, &RetryableError{Status: 408, Words: "Request Timeout"}},
+		{answer{408, nil, ""}, &RetryableError{Status: 408, TimedOut: true, Words: "Request Timeout"}},
 		{answer{418, nil, ""}, &MisconfiguredError{Status: 418, Words: "I'm a teapot"}},
 		{answer{425, nil, ""}, &RetryableError{Status: 425, Words: "Too Early"}},
 		{answer{429, http.Header{"Retry-After": {"7"}}, ""}, &RetryableError{Status: 429, Words: "Too Many Requests", After: 7 * time.Second}},
@@ -141,7 +141,7 @@ func TestEachAnswerHasItsKindOfFailure(t *testing.T) {
 		{answer{501, nil, ""}, &RetryableError{Status: 501, Words: "Not Implemented"}},
 		{answer{502, nil, ""}, &RetryableError{Status: 502, Words: "Bad Gateway", MayHaveBeenTaken: true}},
 		{answer{503, http.Header{"Retry-After": {"86400"}}, ""}, &RetryableError{Status: 503, Words: "Service Unavailable", After: 5 * time.Minute}},
-		{answer{504, nil, ""}, &RetryableError{Status: 504, Words: "Gateway Timeout", MayHaveBeenTaken: true}},
+		{answer{504, nil, ""}, &RetryableError{Status: 504, TimedOut: true, Words: "Gateway Timeout", MayHaveBeenTaken: true}},
 		{answer{599, nil, ""}, &RetryableError{Status: 599}},
 	} {
 		t.Run(fmt.Sprint(c.answer.status, c.answer.body), func(t *testing.T) {
@@ -313,7 +313,7 @@ func TestEndOfTheCallersContextIsNoFailureOfTheAPI(t *testing.T) {
 		<-reached
 		cancel(why)
 	}()
-	if _, err := a.client.send(ctx, oneBatch(t, 1).Part(0, 1), true); err != why {
+	if _, err := a.client.send(ctx, oneBatch(t, 1).Part(0, 1), 1, true); err != why {
 		t.Fatalf("got %#v", err)
 	}
 }
@@ -380,10 +380,10 @@ func TestStaleConnectionGetsOneSecondTryAtOnce(t *testing.T) {
 			t.Cleanup(a.Close)
 			defer a.Close()
 			b := oneBatch(t, 1)
-			if n, err := a.client.send(t.Context(), b.Part(0, 1), true); n != 1 || err != nil {
+			if n, err := a.client.send(t.Context(), b.Part(0, 1), 1, true); n != 1 || err != nil {
 				t.Fatal(n, err)
 			}
-			n, err := a.client.send(t.Context(), b.Part(0, 1), second)
+			n, err := a.client.send(t.Context(), b.Part(0, 1), 1, second)
 			if second {
 				if n != 2 || err != nil || requests.Load() != 3 {
 					t.Fatalf("%d requests, %v; the server saw %d", n, err, requests.Load())

@@ -15,7 +15,8 @@ type DelivererConfig[R any] struct {
 	// without a request. 0: batch.DefaultMaxBytes.
 	MaxBytes int
 	// MaxEventAge: an event whose time is further in the past leaves as Expired before its next try,
-	// whatever the application waits for. 0: no limit.
+	// whatever the application waits for; at once, if it will be too old at the time of the next try.
+	// 0: no limit.
 	MaxEventAge time.Duration
 	// MaxElapsedTime: so do events without outcome this long after their first try. 0: no limit.
 	MaxElapsedTime time.Duration
@@ -57,6 +58,8 @@ type Deliverer[R any] struct {
 	flying   map[*item[R]]int64 // items on the wire, each with the time of its oldest event
 	expiry   int64              // no queued event expires before it
 	open     int                // events without outcome
+	held     int64              // bytes of these
+	fed      time.Time          // when a batch was submitted last
 	started  bool
 	draining bool
 	stop     context.CancelCauseFunc
@@ -89,6 +92,8 @@ func (d *Deliverer[R]) Submit(b *batch.Batch[R]) {
 	d.app.cfg.Observer.batch(string(b.Trigger), n, b.Bytes(0, n))
 	d.mu.Lock()
 	d.open += n
+	d.held += weight(b, 0, n)
+	d.fed = time.Now()
 	d.enqueue(&item[R]{b: b, j: n}, false)
 	d.mu.Unlock()
 	poke(d.wake)
@@ -121,6 +126,26 @@ func (d *Deliverer[R]) Pending() (events int, oldest int64) {
 		oldest = 0
 	}
 	return d.open, oldest
+}
+
+// Load is what a deliverer has to do.
+type Load struct {
+	Events int
+	Bytes  int64 // of the encoded events
+	// Fed is when a batch was submitted last; zero: never.
+	Fed time.Time
+}
+
+// Load is what there is to do now.
+func (d *Deliverer[R]) Load() Load {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return Load{Events: d.open, Bytes: d.held, Fed: d.fed}
+}
+
+// weight is the size of events i to j with a comma for each, so that the weights of parts add up.
+func weight[R any](b *batch.Batch[R], i, j int) int64 {
+	return int64(b.Entries[j-1].End-b.Entries[i].Start) + 1
 }
 
 // errRunning is what a second Run returns.
@@ -244,9 +269,9 @@ func (d *Deliverer[R]) next() *item[R] {
 	}
 }
 
-// expire settles the events that must leave for their age.
+// expire settles the events that must leave for their age, now or before the next try.
 func (d *Deliverer[R]) expire() {
-	now := time.Now().UnixMilli()
+	now := max(time.Now().UnixMilli(), d.app.nextTryAfter())
 	d.mu.Lock()
 	if now < d.expiry {
 		d.mu.Unlock()
@@ -274,9 +299,29 @@ func (d *Deliverer[R]) expire() {
 func (d *Deliverer[R]) finish(it *item[R], o Outcome) {
 	o.Attempts, o.FirstFailed = it.attempts, it.firstFailed
 	d.settle(it.b, it.i, it.j, o)
-	n := it.len()
+	d.count(it, o.Kind)
+	n, bytes := it.len(), weight(it.b, it.i, it.j)
 	it.b.Done(n)
 	d.mu.Lock()
 	d.open -= n
+	d.held -= bytes
 	d.mu.Unlock()
+}
+
+// count tells of events that have their outcome, by type.
+func (d *Deliverer[R]) count(it *item[R], kind OutcomeKind) {
+	settled := d.app.cfg.Observer.Settled
+	if settled == nil && !d.app.cfg.Shadow {
+		return
+	}
+	var n [Purchase + 1]int64
+	for k := it.i; k < it.j; k++ {
+		n[typeOf(it.b.Event(k))]++
+	}
+	switch {
+	case !d.app.cfg.Shadow:
+		settled(kind, &n)
+	case kind == Delivered:
+		d.app.countShadow(it.b.Bytes(it.i, it.j), &n)
+	}
 }

@@ -265,11 +265,17 @@ func TestARefusalEndsAMisconfigurationToo(t *testing.T) {
 	})
 }
 
-func TestEventsThatGrowTooOldLeaveInEveryPause(t *testing.T) {
-	for _, status := range []int{401, 503} {
+func TestEventsThatWillBeTooOldAtTheNextTryLeaveAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		want   [3]time.Duration // the events would be too old at 1.001, 5.001 and 9.001 s
+	}{
+		{401, [3]time.Duration{500 * ms, 3500 * ms, 7500 * ms}}, // tries at 0, 0.5, 1.5, 3.5, 7.5 and 15.5 s
+		{503, [3]time.Duration{0, 0, 0}},                        // the server wants 300 s
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, rigConfig{delivery: DelivererConfig[ref]{MaxEventAge: 10 * sec}}, func(call) reply {
-				return reply{status: status, header: http.Header{"Retry-After": {"300"}}}
+				return reply{status: c.status, header: http.Header{"Retry-After": {"300"}}}
 			})
 			age := 9 * sec
 			r.d.Submit(r.events(3, func(e *batch.Entry[ref]) {
@@ -277,13 +283,29 @@ func TestEventsThatGrowTooOldLeaveInEveryPause(t *testing.T) {
 				age -= 4 * sec
 			}))
 			pass(time.Minute)
-			for id, want := range []time.Duration{sec + ms, 5*sec + ms, 9*sec + ms} {
-				if o, at := r.outcome(id); o.Kind != Expired || at != want || o.Status != status || o.Attempts < 1 {
-					t.Errorf("after %d, event %d: %+v at %v, want %v", status, id, o, at, want)
+			for id, want := range c.want {
+				if o, at := r.outcome(id); o.Kind != Expired || at != want || o.Status != c.status || o.Attempts < 1 {
+					t.Errorf("after %d, event %d: %+v at %v, want %v", c.status, id, o, at, want)
 				}
 			}
 		})
 	}
+}
+
+func TestEventsThatGrowTooOldLeaveWhileARequestIsOnTheWire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigConfig{
+			app:      func(c *ApplicationConfig) { c.MaxInFlight = 1 },
+			delivery: DelivererConfig[ref]{MaxEventAge: 10 * sec},
+		}, func(call) reply { return reply{status: 200, after: 5 * sec} })
+		r.submit(1)
+		r.d.Submit(r.events(1, func(e *batch.Entry[ref]) { e.Time -= 9000 }))
+		pass(time.Minute)
+		if o, at := r.outcome(1); o.Kind != Expired || at != sec+ms {
+			t.Errorf("%+v at %v", o, at)
+		}
+		wantKinds(t, r, map[OutcomeKind]int{Delivered: 1, Expired: 1})
+	})
 }
 
 func TestEventsOfExactlyTheAgeLimitAreStillTried(t *testing.T) {
@@ -311,8 +333,9 @@ func TestElapsedTimeCountsFromTheFirstTry(t *testing.T) {
 		if o, at := r.outcome(0); o.Kind != Expired || at != 4500*ms {
 			t.Errorf("first: %+v at %v", o, at)
 		}
-		// Tries: 0 (first batch), 1.5 s (second), 3.5 s (first, on the wire at its limit) ...
-		if o, at := r.outcome(1); o.Kind != Expired || at != 5500*ms+ms {
+		// Tries: 0 (first batch), 1.5 s (second), 3.5 s (first, on the wire at its limit); the next would
+		// be at 6.5 s, and the second's limit is 5.5 s.
+		if o, at := r.outcome(1); o.Kind != Expired || at != 4500*ms {
 			t.Errorf("second: %+v at %v", o, at)
 		}
 	})

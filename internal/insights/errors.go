@@ -16,6 +16,8 @@ type RetryableError struct {
 	Words string
 	// Cause is the failure of the transport, nil if there was an answer.
 	Cause error
+	// TimedOut says that there was no answer within delivery.timeout, or 408 or 504.
+	TimedOut bool
 	// MayHaveBeenTaken says that the whole body had been handed to the network and that the API's own
 	// answer is not known: after a broken connection, a time-out, 502 and 504.
 	MayHaveBeenTaken bool

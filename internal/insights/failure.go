@@ -22,7 +22,7 @@ func (c *client) failure(outer, limited context.Context, w *wire, err error) err
 		return context.Cause(outer)
 	}
 	if limited.Err() != nil {
-		return &RetryableError{Cause: errNoAnswer, MayHaveBeenTaken: w.complete.Load()}
+		return &RetryableError{Cause: errNoAnswer, TimedOut: true, MayHaveBeenTaken: w.complete.Load()}
 	}
 	if hint := c.misconfigurationHint(w, err); hint != "" {
 		return &MisconfiguredError{Cause: err, Hint: hint}

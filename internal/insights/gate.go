@@ -14,13 +14,23 @@ import (
 type State string
 
 // The states. In all but the first, one request at a time is made, when the backoff is over; its
-// success ends the state.
+// success ends the state. In the last three the breaker is open: the application is away, and that
+// one request is a probe that carries a few events only.
 const (
 	StateOK            State = "ok"
 	StateRetrying      State = "retrying"      // the last requests failed in a way that passes
+	StateUnavailable   State = "unavailable"   // breakerFailures of them did, one after the other
 	StateMisconfigured State = "misconfigured" // nothing can be delivered until somebody changes something
 	StateSystemic      State = "systemic"      // the API refuses every event
 )
+
+// breakerFailures is how many failures in a row open the breaker, the waits between them counted as
+// one: with the default backoff it opens after about eight seconds.
+const breakerFailures = 5
+
+// probeEvents is how many events a probe carries while the API is unavailable: one small batch. Where
+// the credentials or the events themselves are in question it carries one.
+const probeEvents = 10
 
 // The systemic rule of docs/contract.md, section 4: so many events in a row refused alone, of so
 // many messages.
@@ -39,8 +49,10 @@ type gate struct {
 	nextTry time.Time
 	// epoch counts the backoffs. A request that began in an earlier one says nothing about the
 	// present: many requests that fail together are one failure.
-	epoch   uint64
-	probing bool // the one request that is allowed while the state is not ok is in flight
+	epoch    uint64
+	probing  bool // the one request that is allowed while the state is not ok is in flight
+	failures int  // in a row, in the state retrying
+	paused   bool // by hand
 
 	inFlight int
 	paceAt   time.Time // when MaxEventsPerSecond allows the next request
@@ -66,8 +78,8 @@ func (g *gate) init(b *backoff.ExponentialBackOff) {
 type ticket struct {
 	epoch  uint64
 	single bool // the only request allowed now
-	// probe: send one event only, to learn whether the application can deliver again.
-	probe bool
+	// probe is how many events to send, to learn whether the application can deliver again; 0: all.
+	probe int
 }
 
 // verdict is the answer to who wants a ticket.
@@ -76,7 +88,7 @@ type verdict uint8
 const (
 	granted verdict = iota
 	later           // at the returned time, or when woken
-	away            // the state is not ok, and the caller is in a hurry
+	away            // the state is not ok, or it is paused, and the caller is in a hurry
 )
 
 // acquire asks for permission to send n events. hurry: do not wait for a backoff.
@@ -84,10 +96,13 @@ func (a *Application) acquire(n int, hurry bool) (t ticket, v verdict, at time.T
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
+	if hurry && (a.paused || a.state != StateOK) {
+		return ticket{}, away, time.Time{}
+	}
+	if a.paused {
+		return ticket{}, later, time.Time{}
+	}
 	if a.state != StateOK {
-		if hurry {
-			return ticket{}, away, time.Time{}
-		}
 		if a.probing {
 			return ticket{}, later, time.Time{}
 		}
@@ -98,10 +113,9 @@ func (a *Application) acquire(n int, hurry bool) (t ticket, v verdict, at time.T
 	if a.inFlight >= a.cfg.Limiter.Limit() {
 		return ticket{}, later, time.Time{}
 	}
-	t = ticket{epoch: a.epoch, single: a.state != StateOK}
-	t.probe = t.single && a.state != StateRetrying
-	if t.probe {
-		n = 1
+	t = ticket{epoch: a.epoch, single: a.state != StateOK, probe: a.probeSize()}
+	if t.probe > 0 {
+		n = min(n, t.probe)
 	}
 	if at, ok := a.pace(n, now); !ok {
 		return ticket{}, later, at
@@ -110,6 +124,21 @@ func (a *Application) acquire(n int, hurry bool) (t ticket, v verdict, at time.T
 	a.inFlight++
 	return t, granted, time.Time{}
 }
+
+// probeSize is how many events the next request may carry; 0: all.
+func (g *gate) probeSize() int {
+	switch g.state {
+	case StateOK, StateRetrying:
+		return 0
+	case StateUnavailable:
+		return probeEvents
+	default:
+		return 1
+	}
+}
+
+// open says whether the breaker is open.
+func (g *gate) open() bool { return g.state != StateOK && g.state != StateRetrying }
 
 // pace keeps to MaxEventsPerSecond: after a request of n events the next one waits n/rate seconds.
 func (a *Application) pace(n int, now time.Time) (at time.Time, ok bool) {
@@ -223,9 +252,16 @@ func (a *Application) failed(t ticket, e *RetryableError) {
 		}
 		return
 	}
-	if a.state == StateOK {
+	switch a.state {
+	case StateOK:
+		a.failures = 1
 		a.enter(StateRetrying, e.Error())
-	} else if a.state == StateRetrying {
+	case StateRetrying:
+		a.why = e.Error()
+		if a.failures++; a.failures >= breakerFailures {
+			a.enter(StateUnavailable, a.why)
+		}
+	case StateUnavailable:
 		a.why = e.Error()
 	}
 	a.wait(e.After)
@@ -271,34 +307,10 @@ func (a *Application) enter(s State, why string) {
 		log.Info("the Insights API takes events again")
 	case StateRetrying:
 		log.Warn("delivery waits and tries again", zap.String("why", why))
+	case StateUnavailable:
+		log.Error("the Insights API keeps failing: delivery is paused but for small probes; nothing is lost, and it goes on by itself",
+			zap.Int("failures_in_a_row", breakerFailures), zap.String("why", why))
 	default:
 		log.Error("delivery is paused; nothing is lost, and it goes on by itself once this is put right", zap.String("why", why))
 	}
-}
-
-// Status is an application's state for people.
-type Status struct {
-	Application string     `json:"application"`
-	State       State      `json:"state"`
-	Since       time.Time  `json:"since"`
-	Why         string     `json:"why,omitempty"`
-	NextTry     *time.Time `json:"next_try,omitempty"` // nil: no wait
-	InFlight    int        `json:"in_flight"`
-	Limit       int        `json:"limit"`
-	Last        LastAnswer `json:"last_answer"`
-}
-
-// Status returns the state now.
-func (a *Application) Status() Status {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s := Status{
-		Application: a.cfg.Name, State: a.state, Since: a.since, Why: a.why,
-		InFlight: a.inFlight, Limit: a.cfg.Limiter.Limit(), Last: a.last,
-	}
-	if a.state != StateOK {
-		at := a.nextTry
-		s.NextTry = &at
-	}
-	return s
 }

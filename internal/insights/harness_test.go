@@ -28,6 +28,8 @@ type call struct {
 	at  time.Duration // since the start of the test
 	ids []int
 	key string
+	// attempt is the header that numbers the tries, empty for the first.
+	attempt string
 }
 
 // reply is what the scripted API does with a request.
@@ -61,7 +63,7 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil || int64(len(data)) != r.ContentLength {
 		s.t.Errorf("body of %d bytes, claimed %d: %v", len(data), r.ContentLength, err)
 	}
-	c := s.begin(data, r.Header.Get("X-Algolia-Api-Key"))
+	c := s.begin(data, r.Header)
 	defer s.end()
 	a := s.reply(c)
 	if a.after > 0 {
@@ -85,14 +87,14 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-func (s *script) begin(data []byte, key string) call {
+func (s *script) begin(data []byte, h http.Header) call {
 	var body struct{ Events []struct{ ID int } }
 	if err := json.Unmarshal(data, &body); err != nil {
 		s.t.Errorf("body %s: %v", data, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := call{n: len(s.calls), at: time.Since(s.start), key: key}
+	c := call{n: len(s.calls), at: time.Since(s.start), key: h.Get("X-Algolia-Api-Key"), attempt: h.Get("X-Eventworker-Attempt")}
 	for _, e := range body.Events {
 		c.ids = append(c.ids, e.ID)
 	}

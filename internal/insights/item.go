@@ -30,18 +30,18 @@ func (it *item[R]) part(i, j int) *item[R] {
 	return &p
 }
 
-// carried is the range of events that a request with the ticket t carries: all, or one of them for a
-// probe, another one each time.
+// carried is the range of events that a request with the ticket t carries: all, or a few of them for
+// a probe, other ones each time.
 func (it *item[R]) carried(t ticket) (i, j int) {
-	if !t.probe {
+	if t.probe == 0 {
 		return it.i, it.j
 	}
 	k := it.cursor
 	if k < it.i || k >= it.j {
 		k = it.i
 	}
-	it.cursor = k + 1
-	return k, k + 1
+	it.cursor = min(k+t.probe, it.j)
+	return k, it.cursor
 }
 
 // expired is how many of the item's events, from the first on, must leave at the time now: those

@@ -8,7 +8,7 @@ import (
 	"eventworker/internal/batch"
 )
 
-// send makes one request with the item, or with one of its events if t is for a probe, settles what
+// send makes one request with the item, or with a few of its events if t is for a probe, settles what
 // has an outcome now, and puts the rest back into the queue.
 func (d *Deliverer[R]) send(ctx context.Context, it *item[R], t ticket) {
 	defer poke(d.wake)
@@ -19,14 +19,14 @@ func (d *Deliverer[R]) send(ctx context.Context, it *item[R], t ticket) {
 		d.land(it, sent, d.refusedForSize(sent, tooLarge), false)
 		return
 	}
-	if t.probe {
+	if t.probe > 0 {
 		d.app.reloadKey()
 	}
 	started := time.Now().UnixMilli()
-	requests, err := d.app.client.send(ctx, it.b.Part(i, j), d.mayRepeat(sent))
+	requests, err := d.app.client.send(ctx, it.b.Part(i, j), sent.attempts+1, d.mayRepeat(sent))
 	sent.count(requests, started, err)
-	rest, whole := d.judge(t, sent, err)
-	d.land(it, sent, rest, whole)
+	rest, again := d.judge(t, sent, err)
+	d.land(it, sent, rest, again)
 }
 
 // count notes requests that carried the item, the first of which began at started.
@@ -59,8 +59,9 @@ func statusOf(err error) int {
 }
 
 // judge settles those events of sent that have an outcome. rest are parts of it that have not and
-// are to be tried on their own; whole says that sent has to be tried again as it is.
-func (d *Deliverer[R]) judge(t ticket, sent *item[R], err error) (rest []*item[R], whole bool) {
+// are to be tried on their own; again says that sent has to be tried again, when others have been,
+// as it is or in the parts of rest.
+func (d *Deliverer[R]) judge(t ticket, sent *item[R], err error) (rest []*item[R], again bool) {
 	alone := sent.len() == 1
 	var message uint64
 	if alone {
@@ -87,23 +88,26 @@ func (d *Deliverer[R]) judge(t ticket, sent *item[R], err error) (rest []*item[R
 			return d.withoutPurchases(sent, e), false
 		}
 		d.app.cfg.Observer.retry(sent.len())
+		if e.TimedOut && sent.len() >= 2*shrinkLeast {
+			return halves(sent), true
+		}
 	}
 	return nil, true
 }
 
+// shrinkLeast is the smallest part into which a batch is halved because it timed out: a slow line may
+// not carry a large body within delivery.timeout, and would never carry it.
+const shrinkLeast = 50
+
 // land puts back what has no outcome: rest and those events of it that sent did not carry, at the
-// front of the queue, or, if sent has to be tried again as a whole, it at the end, so that a batch
-// that fails by itself does not keep others from being tried.
-func (d *Deliverer[R]) land(it, sent *item[R], rest []*item[R], whole bool) {
+// front of the queue, or, if sent has to be tried again, it at the end, so that a batch that fails by
+// itself does not keep others from being tried.
+func (d *Deliverer[R]) land(it, sent *item[R], rest []*item[R], again bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.flying, it)
-	if whole {
-		if sent.len() == it.len() {
-			sent.cursor = it.cursor
-			it = sent
-		}
-		d.enqueue(it, false)
+	if again {
+		d.putBack(it, sent, rest)
 		return
 	}
 	for k := len(rest) - 1; k >= 0; k-- {
@@ -114,6 +118,21 @@ func (d *Deliverer[R]) land(it, sent *item[R], rest []*item[R], whole bool) {
 	}
 	if it.i < sent.i {
 		d.enqueue(it.part(it.i, sent.i), true)
+	}
+}
+
+// putBack puts an item at the end of the queue, whose part sent has failed; the lock is held.
+func (d *Deliverer[R]) putBack(it, sent *item[R], rest []*item[R]) {
+	switch {
+	case sent.len() < it.len(): // a probe
+		d.enqueue(it, false)
+	case len(rest) > 0:
+		for _, part := range rest {
+			d.enqueue(part, false)
+		}
+	default:
+		sent.cursor = it.cursor
+		d.enqueue(sent, false)
 	}
 }
 

@@ -60,14 +60,3 @@ func checkProxyAnswer(_ context.Context, proxy *url.URL, _ *http.Request, resp *
 	}
 	return &proxyRefusal{host: proxy.Host, status: resp.StatusCode}
 }
-
-// shadow answers 200 to everything without a request (delivery.mode: shadow).
-type shadow struct{}
-
-func (shadow) RoundTrip(req *http.Request) (*http.Response, error) {
-	req.Body.Close()
-	return &http.Response{
-		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{}, Body: http.NoBody, Request: req,
-	}, nil
-}
