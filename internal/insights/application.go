@@ -162,6 +162,25 @@ func (a *Application) reloadKey() {
 	}
 }
 
+// ReloadKey takes another API key, from the file if one is named, else as given, without a restart. A
+// misconfigured application tries it at once. On an error, which names no key, the one before stays.
+func (a *Application) ReloadKey(key, file string) error {
+	changed, err := a.client.keys.replace(key, file)
+	if err != nil {
+		return fmt.Errorf("insights.applications.%s: %w", a.cfg.Name, err)
+	}
+	if changed {
+		a.log().Info("the API key was read again, and is another one")
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.state == StateMisconfigured {
+		a.nextTry = time.Now()
+		a.changed()
+	}
+	return nil
+}
+
 // exchanged hands each request to who counts and to who limits.
 func (a *Application) exchanged(e *Exchange) {
 	if a.cfg.Observer.Exchange != nil {

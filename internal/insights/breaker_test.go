@@ -377,3 +377,29 @@ func TestTypeOfAnEncodedEvent(t *testing.T) {
 		}
 	}
 }
+
+func TestReloadedKeyIsTriedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, rigConfig{}, func(c call) reply {
+			if c.key != "new" {
+				return reply{status: 403}
+			}
+			return reply{status: 200}
+		})
+		r.submit(5)
+		pass(20 * sec) // tries at 0, 0.5, 1.5, 3.5, 7.5, 15.5 s
+		if err := r.app.ReloadKey("", "/does/not/exist"); err == nil || !strings.Contains(err.Error(), "insights.applications.default") {
+			t.Errorf("from a file that is not there: %v", err)
+		}
+		if err := r.app.ReloadKey("with space", ""); err == nil || strings.Contains(err.Error(), "with space") {
+			t.Errorf("a key that is none: %v", err)
+		}
+		pass(sec)
+		if err := r.app.ReloadKey("new", ""); err != nil {
+			t.Error(err)
+		}
+		pass(sec)
+		wantTimes(t, r.api.times(), 0, 500*ms, 1500*ms, 3500*ms, 7500*ms, 15500*ms, 21*sec, 21*sec)
+		wantKinds(t, r, map[OutcomeKind]int{Delivered: 5})
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 )
 
@@ -17,30 +18,54 @@ type credentials struct {
 
 // keyring holds the current credentials of an application.
 type keyring struct {
-	appID, userAgent, file string
-	current                atomic.Pointer[credentials]
+	appID, userAgent string
+	current          atomic.Pointer[credentials]
+
+	mu   sync.Mutex
+	file string
 }
 
 // newKeyring takes the key from the file if there is one, else as given.
 func newKeyring(cfg *ApplicationConfig) (*keyring, error) {
-	r := &keyring{appID: cfg.AppID, userAgent: cfg.UserAgent, file: cfg.APIKeyFile}
+	r := &keyring{appID: cfg.AppID, userAgent: cfg.UserAgent}
 	if !headerSafe(cfg.AppID) {
 		return nil, errors.New("app_id is empty or holds characters other than visible ASCII")
 	}
-	if r.file == "" {
-		return r, r.set(cfg.APIKey)
-	}
-	_, err := r.reload()
+	_, err := r.replace(cfg.APIKey, cfg.APIKeyFile)
 	return r, err
+}
+
+// replace takes the key from the file if there is one, else as given, and reports whether it is
+// another one than before. If that fails everything stays.
+func (r *keyring) replace(key, file string) (changed bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if file != "" {
+		changed, err = r.read(file)
+	} else if c := r.current.Load(); c == nil || c.key != key {
+		changed, err = true, r.set(key)
+	}
+	if err != nil {
+		return false, err
+	}
+	r.file = file
+	return changed, nil
 }
 
 // reload reads the key file again and reports whether the key is another one. Without a file, and if
 // the file cannot be used, the key stays.
 func (r *keyring) reload() (changed bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.file == "" {
 		return false, nil
 	}
-	data, err := os.ReadFile(r.file)
+	return r.read(r.file)
+}
+
+// read takes the key from a file; the lock is held.
+func (r *keyring) read(file string) (changed bool, err error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return false, fmt.Errorf("api_key_file: %w", err)
 	}
@@ -49,7 +74,7 @@ func (r *keyring) reload() (changed bool, err error) {
 		return false, nil
 	}
 	if err := r.set(key); err != nil {
-		return false, fmt.Errorf("api_key_file %s: %w", r.file, err)
+		return false, fmt.Errorf("api_key_file %s: %w", file, err)
 	}
 	return true, nil
 }
