@@ -104,8 +104,11 @@ func (g *generation) run(ctx context.Context, drain func() (context.Context, con
 	g.awaitLetters(dctx)
 	stopDelivery()
 	deliverers.Wait()
+	// Their messages are read again by whoever owns the partitions next; written now as well, they would
+	// be there twice, and they are in no budget any more.
+	abandoned := g.w.letters.Abandon()
 	released := g.end()
-	g.w.log.Info("generation ends", zap.Duration("drained_in", time.Since(began)), zap.Int("events_without_outcome", left),
+	g.w.log.Info("generation ends", zap.Duration("drained_in", time.Since(began)), zap.Int("events_without_outcome", left), zap.Int("dead_letters_given_up", abandoned),
 		zap.Int64("messages_released", released), zap.NamedError("cause", context.Cause(ctx)))
 	return err
 }

@@ -82,7 +82,11 @@ func TestAStopWithDeadLettersThatWaitGivesTheirMessagesBack(t *testing.T) {
 	cfg := w.config(func(c *config.Config) { c.DrainTimeout = 200 * time.Millisecond })
 	run := w.start(cfg)
 	run.settlesSome(1)
+	began := time.Now()
 	run.stop()
+	if took := time.Since(began); took > lettersTimeout {
+		t.Errorf("stopped after %v: letters of messages that were given back are not to be waited for", took)
+	}
 	if s := run.Ledger().Snapshot(); s.Released != 1 || s.Delivered != 1 {
 		t.Errorf("%+v", s)
 	}
@@ -90,8 +94,8 @@ func TestAStopWithDeadLettersThatWaitGivesTheirMessagesBack(t *testing.T) {
 	run = w.start(cfg)
 	run.settles(2)
 	run.stop()
-	if len(w.letters()) != 1 {
-		t.Errorf("%d dead letters", len(w.letters()))
+	if n := len(w.letters()); n != 1 {
+		t.Errorf("%d dead letters", n)
 	}
 }
 
