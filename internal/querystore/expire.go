@@ -122,7 +122,7 @@ func (l *impressionLog) dropOldest(forced bool) (dropped bool, err error) {
 	if forced {
 		l.counts.Dropped += s.records
 		l.home.log.Warn("the query store of a task is full and lets its oldest records go",
-			zap.Int32("task", l.task), zap.Int64("records", s.records), zap.Int64("bytes", maxAlive))
+			zap.Int32("task", l.task), zap.Int64("records", s.records), zap.Uint64("limit_bytes", l.home.alive))
 	}
 	l.horizon.forget(l.base, l.expired)
 	f.doomed = append(f.doomed, s.path)

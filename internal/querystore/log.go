@@ -77,6 +77,7 @@ type files struct {
 type home struct {
 	log          *zap.Logger
 	segmentBytes uint64
+	alive        uint64 // maxAlive
 	// share is the size of each open section's ring; it changes as sections open and close.
 	share atomic.Int64
 }

@@ -30,6 +30,7 @@ type Options struct {
 
 	files fileSystem // of tests
 	first uint64     // first address of a new log, of tests
+	alive uint64     // in the place of maxAlive, of tests
 }
 
 func (o Options) withDefaults() Options {
@@ -42,6 +43,9 @@ func (o Options) withDefaults() Options {
 	o.SegmentBytes = max(o.SegmentBytes, 64<<10)
 	if o.Log == nil {
 		o.Log = zap.NewNop()
+	}
+	if o.alive == 0 {
+		o.alive = maxAlive
 	}
 	if o.files == nil {
 		o.files = osFiles{}
@@ -97,7 +101,7 @@ func OpenDisk(opts Options) (*LogStore, error) {
 func NewMemory(opts Options) *LogStore {
 	opts = opts.withDefaults()
 	s := &LogStore{opts: opts, logs: map[int32]*impressionLog{}, open: map[int32]bool{}}
-	s.home.log, s.home.segmentBytes = opts.Log, uint64(opts.SegmentBytes)
+	s.home.log, s.home.segmentBytes, s.home.alive = opts.Log, uint64(opts.SegmentBytes), opts.alive
 	s.divide()
 	return s
 }

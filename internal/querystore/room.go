@@ -116,8 +116,9 @@ func (l *impressionLog) lockRoom(size, kept int) error {
 			f.retryAt = l.tail + maxBlock // it is reported when there is no room any more, or by Sync
 		}
 	}
-	if l.tail-l.base > maxAlive {
-		l.dropOldest(true)
+	if l.tail-l.base > l.home.alive {
+		// It is tried again with the next record; there are addresses left for many of them.
+		_, _ = l.dropOldest(true)
 	}
 	for {
 		f.mu.Lock()

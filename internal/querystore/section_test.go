@@ -472,7 +472,7 @@ func TestSyncBesideTheTaskMakesDurableWhatWasAddedBefore(t *testing.T) {
 			}
 		}
 	})
-	const n = 20_000
+	const n = 12_000
 	for i := range int64(n) {
 		addAll(t, section, mark(fmt.Sprint("user", i%50), 100*day+i*1000, i))
 		if i%100 == 0 {
@@ -553,6 +553,31 @@ func TestWhatDoesNotFitIsRefusedAndLeavesTheSectionAsItWas(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestLogThatIsFullOfLivingRecordsLetsTheOldestGoAndCountsThem(t *testing.T) {
+	s := diskStore(t, Options{SegmentBytes: 64 << 10, Memory: 1, alive: 1 << 20})
+	section := openTask(t, s, 0)
+	const n = 30_000
+	for i := range int64(n) {
+		addAll(t, section, mark("u", 10*day+i, i))
+	}
+	there, next := 0, int64(n)
+	err := section.Walk([]byte("u"), func(r *Record) bool {
+		next--
+		if r.Place.Offset != next {
+			t.Fatalf("%d after %d", r.Place.Offset, next+1)
+		}
+		there++
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	section.(interface{ publish() }).publish()
+	if st := s.Stats(); there < 1<<20/96*9/10 || there > 1<<20/96*12/10 || st.Dropped != int64(n-there) || st.Records != int64(there) {
+		t.Fatalf("%d are there: %+v", there, st)
+	}
 }
 
 func TestOpenAndCloseKeepTheirPromises(t *testing.T) {

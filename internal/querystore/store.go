@@ -71,7 +71,8 @@ type Section interface {
 	// the life of the section, restarts included.
 	Source(topic string) uint16
 	// Coverage is what the section holds of a source; SetCoverage changes it and becomes durable
-	// with the next Sync, not before the effects it speaks of.
+	// with the next Sync, not before the effects it speaks of. Adding a record raises Written beyond
+	// its place.
 	Coverage(source uint16) Coverage
 	SetCoverage(source uint16, c Coverage)
 
@@ -80,7 +81,8 @@ type Section interface {
 	AddMark(user []byte, v *Mark) error
 
 	// Walk hands the user's records to visit, the last added first, until visit says false or none
-	// is left. A record is valid only during the call.
+	// is left. A record is valid only during the call, in which the section must not be called.
+	// A record whose time is far ahead of its neighbours' may be handed out twice, or out of turn.
 	Walk(user []byte, visit func(r *Record) bool) error
 
 	// Expire lets go of records whose time is before the given one; it may keep them for longer.
