@@ -46,7 +46,9 @@ func (w *Worker) Serve(ctx context.Context, source *consume.Generation, drain fu
 			g.deliverers, g.builders = append(g.deliverers, nil), append(g.builders, nil)
 			continue
 		}
-		d := insights.NewDeliverer(w.apps[app], w.delivererConfig(source), g.outcomes)
+		d := insights.NewDeliverer(w.apps[app], w.delivererConfig(source), func(b *batch.Batch[part], from, to int, o insights.Outcome) {
+			g.outcomes(w.tallies[app], b, from, to, o)
+		})
 		g.deliverers = append(g.deliverers, d)
 		g.builders = append(g.builders, batch.NewBuilder(w.limits, d.Submit))
 	}
@@ -60,6 +62,7 @@ func (w *Worker) Serve(ctx context.Context, source *consume.Generation, drain fu
 	}
 	g.announceRestore()
 	w.current.Store(g)
+	w.metrics.Generations.Inc()
 	w.log.Info("generation begins", zap.Int32("generation", source.ID), zap.Int("tasks", len(source.Tasks)))
 	return g.run(ctx, drain)
 }
@@ -149,6 +152,13 @@ func (g *generation) end() (released int64) {
 	return g.open
 }
 
+// ended says whether the generation has given back what it held.
+func (g *generation) ended() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.over
+}
+
 // hold counts encoded events in the byte budget until their outcome.
 func (g *generation) hold(run *batch.Run[part]) {
 	byChunk(run.Entries, func(c *consume.Chunk, n int64) { c.Grow(n) })
@@ -174,8 +184,12 @@ func byChunk(entries []batch.Entry[part], do func(c *consume.Chunk, n int64)) {
 }
 
 // outcomes takes what became of events. It is called from the senders' goroutines.
-func (g *generation) outcomes(b *batch.Batch[part], from, to int, o insights.Outcome) {
+func (g *generation) outcomes(t *tally, b *batch.Batch[part], from, to int, o insights.Outcome) {
 	entries := b.Entries[from:to]
+	if o.Kind == insights.Delivered {
+		t.took(entries[0].Ref.Message.record().Time)
+	}
+	var kinds byKind
 	byChunk(entries, func(c *consume.Chunk, n int64) { c.Shrink(n) })
 	var delta telemetry.Delta
 	for k := range entries {
@@ -184,10 +198,13 @@ func (g *generation) outcomes(b *batch.Batch[part], from, to int, o insights.Out
 		if o.Kind != insights.Delivered {
 			m.batch.fail(ref, &o, readResolved(b.Event(from+k)))
 		}
-		if m.batch.left[m.i].Add(-1) == 0 {
+		left := m.batch.left[m.i].Add(-1)
+		kinds[left>>kindShift&kindMask]++
+		if left&leftMask == 0 {
 			g.finish(m, &delta)
 		}
 	}
+	t.settled(&o, &kinds)
 	g.settle(&delta)
 }
 
@@ -246,6 +263,7 @@ func (g *generation) park(m message, letter *deadletter.Letter) {
 	g.mu.Unlock()
 	reason := letter.Refusal.Reason
 	g.w.letters.Put(letter, func() {
+		g.w.written[reason].Inc()
 		delta := telemetry.Delta{Messages: 1}
 		delta.DeadLettered[reason]++
 		g.settle(&delta)

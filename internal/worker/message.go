@@ -25,7 +25,7 @@ type part = join.Part[message]
 type progress struct {
 	chunk *consume.Chunk
 	run   *runner
-	// left counts the events of each message that have no outcome yet.
+	// left counts the events of each message that have no outcome yet; above kindShift is their type.
 	left []atomic.Int32
 	// claimed has a bit for each message whose outcome the task wants to know.
 	claimed []uint64

@@ -13,6 +13,7 @@ import (
 	"eventworker/internal/consume"
 	"eventworker/internal/deadletter"
 	"eventworker/internal/event"
+	"eventworker/internal/insights"
 	"eventworker/internal/join"
 	"eventworker/internal/querystore"
 	"eventworker/internal/telemetry"
@@ -32,6 +33,8 @@ type runner struct {
 
 	delta   telemetry.Delta
 	counted join.Counters // what was already added to the metrics
+	effects *effects
+	lastApp int // whose run got the last events
 
 	mu       sync.Mutex
 	outcomes []outcome // of claimed messages, for the task to hear of
@@ -63,7 +66,8 @@ func (w *Worker) newRunner(g *generation, source *consume.Task, section querysto
 			Shown: w.carries(w.cfg.Kafka.ShownTopics, p.Topic), Clicked: w.carries(w.cfg.Kafka.ClickedTopics, p.Topic), Replay: p.Topic == w.cfg.Kafka.ReplayTopic,
 		})
 	}
-	r.task = join.NewTask(w.rules, section, sources, r)
+	r.effects = &effects{Section: section}
+	r.task = join.NewTask(w.rules, r.effects, sources, r)
 	return r
 }
 
@@ -154,11 +158,11 @@ func (r *runner) handle(ctx context.Context, i int, chunk *consume.Chunk) error 
 	r.g.receive(fresh(chunk, r.source.Partitions[i].Start()))
 	next := chunk.Records[n-1].Offset + 1
 	progress := newProgress(chunk, r)
-	way := leg{make([]int64, 0, n), make([]int64, 0, n)}
+	way := newLeg(n)
 	for k := range n {
 		rec := &chunk.Records[k]
 		msg := toMessage(rec)
-		way.offsets, way.progress = append(way.offsets, rec.Offset), append(way.progress, r.task.Progress(i))
+		way.step(rec, r.task.Progress(i))
 		err := r.task.Handle(i, message{progress, uint32(k)}, msg)
 		for err != nil {
 			if err = r.storeFailed(ctx, err); err != nil {
@@ -225,7 +229,7 @@ func (r *runner) flush() {
 	}
 	r.g.settle(&r.delta)
 	r.delta = telemetry.Delta{}
-	r.w.joined.add(&r.counted, &r.task.Counters)
+	r.w.joined.add(&r.counted, &r.task.Counters, r.effects)
 	r.waiting.Store(int64(r.task.Waiting()))
 }
 
@@ -279,10 +283,23 @@ func (r *runner) tell(o outcome) {
 
 // Encoded implements join.Output.
 func (r *runner) Encoded(m message, n int, claimed bool) {
-	m.batch.left[m.i].Store(int32(n))
+	m.batch.left[m.i].Store(int32(r.kind(m))<<kindShift | int32(n))
 	if claimed {
 		m.batch.claimed[m.i/64] |= 1 << (m.i % 64)
 	}
+}
+
+// kind is the type of the message's events, the last of which has just been encoded into some
+// application's run, mostly the same as before.
+func (r *runner) kind(m message) insights.EventType {
+	for range r.task.Runs {
+		run := &r.task.Runs[r.lastApp]
+		if n := len(run.Entries); n > 0 && run.Entries[n-1].Ref.Message == m {
+			return kindOf(run.Buf[run.Entries[n-1].Start:])
+		}
+		r.lastApp = (r.lastApp + 1) % len(r.task.Runs)
+	}
+	return 0
 }
 
 // Absorbed implements join.Output.

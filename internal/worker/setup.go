@@ -125,9 +125,10 @@ func (w *Worker) newApplications() error {
 	d := &w.cfg.Delivery
 	for _, served := range w.rules.Applications {
 		if !served.Served {
-			w.apps = append(w.apps, nil)
+			w.apps, w.tallies = append(w.apps, nil), append(w.tallies, nil)
 			continue
 		}
+		tally := newTally(w.metrics, served.Name)
 		a := w.cfg.Insights.Applications[served.Name]
 		if d.Mode == "shadow" && a.AppID == "" { // no request is made, so none is needed
 			a.AppID = "shadow"
@@ -142,12 +143,12 @@ func (w *Worker) newApplications() error {
 			Backoff: insights.Backoff{InitialInterval: d.Backoff.InitialInterval, MaxInterval: d.Backoff.MaxInterval,
 				Multiplier: d.Backoff.Multiplier, RandomizationFactor: d.Backoff.RandomizationFactor},
 			DeadLetterSystemic: d.OnSystemic == "dead-letter", Shadow: d.Mode == "shadow",
-			UserAgent: "eventworker/" + w.version, Log: w.log.Named("delivery"), Observer: w.observe(served.Name),
+			UserAgent: "eventworker/" + w.version, Log: w.log.Named("delivery"), Observer: w.observe(served.Name, tally),
 		})
 		if err != nil {
 			return err
 		}
-		w.apps = append(w.apps, app)
+		w.apps, w.tallies = append(w.apps, app), append(w.tallies, tally)
 	}
 	return nil
 }

@@ -2,9 +2,9 @@ package worker
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"eventworker/internal/consume"
 	"eventworker/internal/insights"
@@ -19,8 +19,9 @@ type Status struct {
 	Applications []insights.Status  `json:"applications"`
 	DeadLetters  LetterStatus       `json:"dead_letters"`
 	// Waiting messages wait for the log to say more, or for the outcome of a copy.
-	Restoring int64             `json:"restoring"` // messages still to be read again for the store
-	Waiting   int               `json:"waiting"`
+	Waiting int `json:"waiting"`
+	// Restoring is how many messages are still to be read again for what they leave in the store.
+	Restoring int64             `json:"restoring"`
 	Join      join.Counters     `json:"join"`
 	Store     map[string]string `json:"store,omitempty"` // tasks whose store refuses effects, and why
 }
@@ -40,15 +41,17 @@ func (w *Worker) Status() Status {
 		}
 	}
 	s.DeadLetters.Pending, _ = w.letters.Pending()
-	if ok, why := w.letters.Healthy(); !ok {
+	if ok, why := w.lettersHealthy(); !ok {
 		s.DeadLetters.Failing = why
 	}
+	s.Store = w.storeTroubles()
 	return s
 }
 
+// waiting is how many messages of the generation wait; of one that ended none does.
 func (w *Worker) waiting() int {
 	n := 0
-	if g := w.current.Load(); g != nil {
+	if g := w.current.Load(); g != nil && !g.ended() {
 		for _, r := range g.runners {
 			n += int(r.waiting.Load())
 		}
@@ -69,119 +72,74 @@ func (w *Worker) checkHealth() {
 	w.health.Set("kafka", k.Ready, why)
 	left := w.restoring()
 	w.health.Set("store complete", left == 0, fmt.Sprintf("%d messages are still to be read again for what they leave in the store", left))
-	ok, why := w.letters.Healthy()
+	ok, why := w.lettersHealthy()
 	w.health.Set("dead-letter topic", ok, why)
-	for _, a := range w.apps {
-		if a == nil {
-			continue
-		}
-		if err := a.Ready(); err != nil {
-			w.health.Set("insights "+a.Name(), false, err.Error())
-		} else {
-			w.health.Set("insights "+a.Name(), true, "")
+	for i, a := range w.apps {
+		if a != nil {
+			why := w.applicationTrouble(i, a)
+			w.health.Set("insights "+a.Name(), why == "", why)
 		}
 	}
+	why = ""
+	for task, trouble := range w.storeTroubles() {
+		why = "task " + task + ": " + trouble
+	}
+	w.health.Set("store", why == "", why)
+}
+
+// applicationTrouble says why an application does not make the worker ready. One that has worked and
+// only waits and tries again does: such a state passes, and no other worker would do better. One that
+// has not taken a single request since the start does not: its endpoint may be wrong.
+func (w *Worker) applicationTrouble(i int, a *insights.Application) string {
+	if err := a.Ready(); err != nil {
+		return err.Error()
+	}
+	if s := a.Status(); s.State == insights.StateRetrying && !w.tallies[i].worked.Load() {
+		return "application " + a.Name() + " has taken nothing since the start: " + s.Why
+	}
+	return ""
+}
+
+// storeTroubles are the tasks whose store refuses effects, and why.
+func (w *Worker) storeTroubles() map[string]string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	why = ""
-	for _, err := range w.failing {
-		why = err.Error()
-	}
-	w.health.Set("store", len(w.failing) == 0, why)
-}
-
-// joinCounts adds up the counters of all tasks there were.
-type joinCounts struct {
-	mu  sync.Mutex
-	sum join.Counters
-}
-
-// add adds what a task counted since the last call, and remembers it in seen.
-func (c *joinCounts) add(seen, now *join.Counters) {
-	c.mu.Lock()
-	c.sum.Add(now.Since(seen))
-	c.mu.Unlock()
-	*seen = *now
-}
-
-func (c *joinCounts) total() join.Counters {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sum
-}
-
-// observe counts what an application's requests do.
-func (w *Worker) observe(app string) insights.Observer {
-	m := w.metrics
-	duration, events := m.RequestDuration.WithLabelValues(app), m.BatchEvents.WithLabelValues(app)
-	retries := m.Retries.WithLabelValues(app)
-	return insights.Observer{
-		Exchange: func(e *insights.Exchange) {
-			m.Requests.WithLabelValues(app, telemetry.RequestClass(e.Status)).Inc()
-			duration.Observe(e.Duration.Seconds())
-		},
-		Batch: func(trigger string, n, _ int) {
-			m.Batches.WithLabelValues(app, trigger).Inc()
-			events.Observe(float64(n))
-		},
-		Retry: func(int) { retries.Inc() },
-	}
-}
-
-// readMetrics adds what is read at a scrape.
-func (w *Worker) readMetrics() {
-	w.metrics.SetHealth(w.health)
-	w.metrics.Read(func(emit telemetry.Emit) {
-		w.emitJoin(emit)
-		w.emitKafka(emit)
-		for _, a := range w.apps {
-			if a == nil {
-				continue
-			}
-			s := a.Status()
-			emit(telemetry.RequestsInFlight, float64(s.InFlight), a.Name())
-			emit(telemetry.RequestLimit, float64(s.Limit), a.Name())
-			emit(telemetry.Misconfigured, truth(s.State == insights.StateMisconfigured), a.Name())
+	var troubles map[string]string
+	for task, err := range w.failing {
+		if troubles == nil {
+			troubles = make(map[string]string)
 		}
-		pending, _ := w.letters.Pending()
-		emit(telemetry.DeadLetterPending, float64(pending))
-		emit(telemetry.EventAgeLimit, w.cfg.Delivery.MaxEventAge.Seconds())
-	})
+		troubles[decimal(task)] = err.Error()
+	}
+	return troubles
 }
 
-func (w *Worker) emitJoin(emit telemetry.Emit) {
-	c := w.joined.total()
-	for result, n := range map[string]int64{"own": c.Own, "clicked": c.Clicked, "shown": c.Shown, "skewed": c.Skewed, "plain": c.Plain} {
-		emit(telemetry.Lookups, float64(n), result)
-	}
-	for hint, n := range map[string]int64{
-		"malformed_query_id": c.MalformedQueryIDs, "message_id": c.MessageIDs, "unpositioned": c.Unpositioned,
-		"no_currency": c.NoCurrency, "value_differs": c.ValueDiffers, "value_too_long": c.ValueTooLong,
-		"not_keyed": c.NotKeyed, "view_only": c.ViewsOnly, "token_mismatch": c.TokenMismatches,
-	} {
-		emit(telemetry.Hints, float64(n), hint)
-	}
-	emit(telemetry.Impressions, float64(c.Impressions))
-	emit(telemetry.JoinWaiting, float64(w.waiting()))
+// pauses measures how long nothing is fetched, from looks at the consumer now and then.
+type pauses struct {
+	mu      sync.Mutex
+	paused  bool
+	waits   int64 // of partitions for the budget
+	fetches int64
+	bytes   int64
+	at      time.Time
+	total   time.Duration
 }
 
-func (w *Worker) emitKafka(emit telemetry.Emit) {
-	s, n := w.kafka.Status(), w.kafka.Stats()
-	emit(telemetry.BudgetBytes, float64(s.BudgetTotal))
-	emit(telemetry.BudgetUsed, float64(s.BudgetUsed))
-	emit(telemetry.FetchPaused, truth(len(s.Paused) > 0))
-	emit(telemetry.FetchedBytes, float64(n.FetchedBytes))
-	for _, p := range s.Partitions {
-		partition := strconv.Itoa(int(p.Partition))
-		emit(telemetry.PartitionLag, float64(p.Lag), p.Topic, partition)
-		emit(telemetry.FrontierLag, float64(max(0, p.Next-p.Frontier)), p.Topic, partition)
-		emit(telemetry.PartitionWaiting, truth(p.Waiting), p.Topic, partition)
+// look notes the consumer's state at a time. Nothing is fetched while there is a reason to pause, and
+// while a partition waits for the budget and the others, if any are asked, bring nothing.
+func (p *pauses) look(now time.Time, asked bool, n *consume.Stats) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.paused && !p.at.IsZero() {
+		p.total += now.Sub(p.at)
 	}
+	waits := n.BudgetWaits > p.waits || p.paused && n.Fetches == p.fetches
+	p.paused = asked || waits && n.FetchedBytes == p.bytes
+	p.waits, p.fetches, p.bytes, p.at = n.BudgetWaits, n.Fetches, n.FetchedBytes, now
 }
 
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
+func (p *pauses) state() (paused bool, total time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.paused, p.total
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -50,6 +51,7 @@ type Worker struct {
 	rules   *join.Config
 	limits  batch.Limits
 	apps    []*insights.Application // in the order of rules.Applications; nil: another group's
+	tallies []*tally                // of apps
 	store   querystore.Store
 	letters *deadletter.Writer
 	kafka   *consume.Consumer
@@ -59,6 +61,10 @@ type Worker struct {
 	ledger   *telemetry.Ledger
 	health   *telemetry.Health
 	joined   joinCounts
+	written  [event.NumReasons]prometheus.Counter // dead letters
+	commits  commits
+	pauses   pauses
+	topic    topicCheck
 	restored atomic.Int64 // messages read again for their effects
 	current  atomic.Pointer[generation]
 
@@ -97,7 +103,7 @@ func New(cfg *config.Config, opts Options) (*Worker, error) {
 	if w.metrics == nil {
 		w.metrics = telemetry.NewMetrics()
 	}
-	w.ledger = w.metrics.Ledger
+	w.ledger, w.written, w.commits = w.metrics.Ledger, lettersWritten(w.metrics), newCommits(w.metrics)
 	if err := w.assemble(); err != nil {
 		w.close()
 		return nil, err
@@ -151,6 +157,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		group.Go(func() error { return w.admin.Run(side) })
 	}
 	group.Go(func() error { return w.watch(side) })
+	group.Go(func() error { return w.awaitLetterTopic(side) })
 	err := w.kafka.Run(ctx)
 	letters, cancel := context.WithTimeout(context.WithoutCancel(ctx), lettersTimeout)
 	defer cancel()
@@ -167,8 +174,10 @@ func (w *Worker) watch(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		w.checkHealth()
+		w.sample()
 		select {
 		case <-ctx.Done():
+			w.sample()
 			return nil
 		case <-ticker.C:
 		}
