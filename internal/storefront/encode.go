@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// zones are those that timestamps are written in.
+var zones = [3]*time.Location{time.FixedZone("", 0), time.FixedZone("", 3600), time.FixedZone("", 7200)}
+
 // encode writes what a message says as its JSON value.
 func encode(b []byte, s *said) []byte {
 	if s.style.isRaw {
@@ -24,8 +27,10 @@ func encode(b []byte, s *said) []byte {
 	switch {
 	case s.timestamp == 0:
 	case s.style.rfc3339:
-		zone := time.FixedZone("", int(s.timestamp%3)*3600)
-		o.text("timestamp", time.UnixMilli(s.timestamp).In(zone).Format("2006-01-02T15:04:05.000Z07:00"))
+		o.name("timestamp")
+		o.b = append(o.b, '"')
+		o.b = time.UnixMilli(s.timestamp).In(zones[s.timestamp%3]).AppendFormat(o.b, "2006-01-02T15:04:05.000Z07:00")
+		o.b = append(o.b, '"')
 	default:
 		o.integer("timestamp", s.timestamp)
 	}
@@ -216,7 +221,7 @@ func (o *writer) result(l *list) {
 		o.b = append(o.b, "19.90"...)
 		o.text("objectID", id)
 		o.name("_score")
-		o.b = strconv.AppendFloat(o.b, 95.5-float64(i), 'f', -1, 64)
+		o.b = append(strconv.AppendInt(o.b, int64(95-i), 10), ".5"...)
 		o.shut()
 	}
 	for i, f := range l.facets {

@@ -1,7 +1,6 @@
 package storefront
 
 import (
-	"container/heap"
 	"math"
 	"math/rand/v2"
 	"strconv"
@@ -23,6 +22,7 @@ type Generator struct {
 	users    []visitor
 	objects  []string
 	drawn    []uint32 // objects by Zipf's law, drawn in advance
+	tags     [20][]string
 	due      arrivals
 	tie      uint64
 	poisoned int // messages that do not go through
@@ -33,26 +33,10 @@ type Generator struct {
 // visitor is what the generator keeps of a user: the last timestamps given out, by residue, so that
 // no two messages of a user have the same one and an Insights event tells its message.
 type visitor struct {
-	token string
-	last  [classes]int64
+	token   string
+	account string // the authenticatedUserToken, if the user has one
+	last    [classes]int64
 }
-
-// arrival is something that reaches the log at a time: a message, or a visitor who comes back.
-type arrival struct {
-	at     int64
-	tie    uint64
-	said   *said  // a message, as it is
-	back   intent // else what the visitor does
-	user   int
-	origin *said // the page that the visitor saw; nil: none of ours
-}
-
-type intent uint8
-
-const (
-	toClick intent = iota + 1
-	toBuy
-)
 
 // NewGenerator checks the configuration and gets ready.
 func NewGenerator(c Config) (*Generator, error) {
@@ -71,6 +55,9 @@ func NewGenerator(c Config) (*Generator, error) {
 	g.objects = make([]string, c.Objects)
 	for i := range g.objects {
 		g.objects[i] = "sku-" + strconv.Itoa(100_000+i)
+	}
+	for i := range g.tags {
+		g.tags[i] = []string{"shop", "page:" + strconv.Itoa(i)}
 	}
 	z := rand.NewZipf(g.random, c.ObjectSkew, 3, uint64(c.Objects-1))
 	g.drawn = make([]uint32, 1<<16)
@@ -103,7 +90,7 @@ func (g *Generator) Next(m *Message) bool {
 // next is what reaches the log now, or nil if it was put off.
 func (g *Generator) next(now int64) *said {
 	if len(g.due) > 0 && g.due[0].at <= now {
-		a := heap.Pop(&g.due).(arrival)
+		a := g.due.pop()
 		switch a.back {
 		case toClick:
 			return g.perhapsLate(g.click(a, now), now)
@@ -186,7 +173,7 @@ func (g *Generator) perhapsLate(s *said, now int64) *said {
 func (g *Generator) push(a arrival) {
 	g.tie++
 	a.tie = g.tie
-	heap.Push(&g.due, a)
+	g.due.push(a)
 }
 
 func (g *Generator) chance(share float64) bool { return share > 0 && g.random.Float64() < share }
@@ -207,6 +194,9 @@ func (g *Generator) visitor(user int) *visitor {
 	v := &g.users[user]
 	if v.token == "" {
 		v.token = tokenOf(user)
+		if user%3 == 0 {
+			v.account = "account-" + strconv.Itoa(user)
+		}
 	}
 	return v
 }
@@ -239,26 +229,6 @@ func (v *visitor) stamp(wanted int64, class int64) int64 {
 	}
 	v.last[class] = t
 	return t
-}
-
-// arrivals is a heap by time, then by the order of coming.
-type arrivals []arrival
-
-func (a arrivals) Len() int { return len(a) }
-func (a arrivals) Less(i, j int) bool {
-	if a[i].at != a[j].at {
-		return a[i].at < a[j].at
-	}
-	return a[i].tie < a[j].tie
-}
-func (a arrivals) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
-func (a *arrivals) Push(x any)   { *a = append(*a, x.(arrival)) }
-func (a *arrivals) Pop() any {
-	last := len(*a) - 1
-	x := (*a)[last]
-	(*a)[last] = arrival{}
-	*a = (*a)[:last]
-	return x
 }
 
 // tooOldBy and futureBy keep poison hours away from the bounds, so that it is poison whenever the

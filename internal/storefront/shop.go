@@ -16,14 +16,11 @@ var (
 // begin is a message of a user with what all types have.
 func (g *Generator) begin(user int, k kind, now int64) *said {
 	v := g.visitor(user)
-	s := &said{kind: k, userToken: v.token}
+	s := &said{kind: k, userToken: v.token, authenticatedUserToken: v.account}
 	if user%10 == 7 {
 		s.application = "outlet"
 	} else if g.chance(0.2) {
 		s.application = "default"
-	}
-	if user%3 == 0 {
-		s.authenticatedUserToken = "account-" + strconv.Itoa(user)
 	}
 	if g.chance(0.05) {
 		s.eventName = "Shop: " + settingName(k)
@@ -112,13 +109,15 @@ func (g *Generator) list(s *said, model string) list {
 		length = int(g.between(20, 31))
 	}
 	l.objectIDs = make([]string, 0, length)
+	var seen [4]uint64 // a bit for each object's number, roughly
 	for len(l.objectIDs) < length {
 		// A second draw makes repeats rare, not impossible.
-		o := g.object()
-		if contains(l.objectIDs, o) {
-			o = g.object()
+		o := g.draw()
+		if seen[o%4]>>(o/4%64)&1 > 0 && contains(l.objectIDs, g.objects[o]) {
+			o = g.draw()
 		}
-		l.objectIDs = append(l.objectIDs, o)
+		seen[o%4] |= 1 << (o / 4 % 64)
+		l.objectIDs = append(l.objectIDs, g.objects[o])
 	}
 	switch draw := g.random.Float64(); {
 	case draw < 0.86:
@@ -129,12 +128,15 @@ func (g *Generator) list(s *said, model string) list {
 		l.queryID = g.queryID()[:31]
 	}
 	if g.chance(0.3) {
-		l.tags = []string{"shop", "page:" + strconv.Itoa(g.random.IntN(20))}
+		l.tags = g.tags[g.random.IntN(len(g.tags))]
 	}
 	return l
 }
 
-func (g *Generator) object() string { return g.objects[g.drawn[g.random.Uint64()>>48]] }
+// draw is the number of an object by Zipf's law.
+func (g *Generator) draw() uint32 { return g.drawn[g.random.Uint64()>>48] }
+
+func (g *Generator) object() string { return g.objects[g.draw()] }
 
 // queryID is 32 hexadecimal digits.
 func (g *Generator) queryID() string {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 )
@@ -144,7 +145,8 @@ func (t *Truth) Seal() {
 	if t.sealed {
 		return
 	}
-	for _, p := range t.partitions {
+	for _, number := range slices.Sorted(maps.Keys(t.partitions)) {
+		p := t.partitions[number]
 		p.ended = true
 		t.decide(p)
 	}
