@@ -1,0 +1,115 @@
+package join_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"eventworker/internal/insightsfake"
+	"eventworker/internal/join"
+	"eventworker/internal/querystore"
+	"eventworker/internal/storefront"
+)
+
+// Each type has its topic, so that only event times relate a click to its impression. The partitions
+// are read in random orders; each message must come to the same.
+func TestTheOrderInWhichTopicsAreReadChangesNothing(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			rules := storefront.DefaultRules()
+			rules.RefusedObjects = nil
+			g, err := storefront.NewGenerator(storefront.Config{Seed: seed, Messages: 4000, Partitions: 1, Users: 60,
+				ShownTopic: "shown", ClickedTopic: "clicked", Topic: "bought", Late: 0.1, OutOfOrder: 0.3, Skewed: 0.2, Rules: rules})
+			if err != nil {
+				t.Fatal(err)
+			}
+			logs := map[string][]storefront.Message{}
+			for m := new(storefront.Message); g.Next(m); m = new(storefront.Message) {
+				logs[m.Topic] = append(logs[m.Topic], *m)
+			}
+			first := readInOrder(t, g.Config().Rules, logs, rand.New(rand.NewPCG(seed, 1)))
+			for order := range uint64(3) {
+				next := readInOrder(t, g.Config().Rules, logs, rand.New(rand.NewPCG(seed, 100+order)))
+				for d, n := range first {
+					if next[d] != n {
+						t.Fatalf("order %d: event %v came %d times, in the first order %d times", order, d, next[d], n)
+					}
+				}
+				if len(next) != len(first) {
+					t.Fatalf("order %d: %d different events, in the first order %d", order, len(next), len(first))
+				}
+			}
+		})
+	}
+}
+
+// readInOrder reads the topics in runs of random length from a random one, and gives the events.
+func readInOrder(t *testing.T, rules storefront.Rules, logs map[string][]storefront.Message, random *rand.Rand) map[insightsfake.Digest]int {
+	t.Helper()
+	a := &api{t: t, fake: insightsfake.New(insightsfake.Options{Keep: true})}
+	j := &journal{t: t, kept: map[uint64]join.Message{}, events: map[uint64]int{}, settled: map[uint64]string{}}
+	store := querystore.NewMemory(querystore.Options{Memory: 64 << 20})
+	defer func() { _ = store.Close() }()
+	section, err := store.Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topics := slices.Sorted(maps.Keys(logs))
+	var sources []join.SourceConfig
+	for _, topic := range topics {
+		sources = append(sources, join.SourceConfig{Topic: topic, Shown: topic == "shown", Clicked: topic == "clicked"})
+	}
+	task := join.NewTask(configOf(rules), section, sources, j)
+	task.Clock(rules.Now)
+	next := make([]int, len(topics))
+	hear := func() {
+		for len(j.claimed) > 0 {
+			seq := j.claimed[0]
+			j.claimed = j.claimed[1:]
+			if err := task.Outcome(seq, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for left := len(topics); left > 0; {
+		i := random.IntN(len(topics))
+		for range 1 + random.IntN(200) {
+			if next[i] == len(logs[topics[i]]) {
+				break
+			}
+			m := &logs[topics[i]][next[i]]
+			msg := join.Message{Offset: int64(next[i]), Time: m.Time, Key: m.Key, Value: m.Value}
+			j.kept[m.Seq] = msg
+			if err := task.Handle(i, m.Seq, msg); err != nil {
+				t.Fatal(err)
+			}
+			hear()
+			if next[i]++; next[i] == len(logs[topics[i]]) {
+				left--
+				if left > 0 {
+					continue
+				}
+			}
+		}
+		a.post(task)
+	}
+	// Only when all is read are the ends known, as after an outage.
+	for i := range topics {
+		if err := task.AtEnd(i, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := task.Tick(rules.Now + 3600_000); err != nil {
+		t.Fatal(err)
+	}
+	hear()
+	a.post(task)
+	if n := task.Waiting(); n > 0 {
+		t.Errorf("%d messages wait after the end of the log", n)
+	}
+	events := map[insightsfake.Digest]int{}
+	a.fake.Accepted().Each(func(d insightsfake.Digest, n int) { events[d] = n })
+	return events
+}
