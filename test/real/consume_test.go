@@ -86,4 +86,3 @@ func (s *shop) awaitCommitted(p *process) {
 		return true
 	})
 }
-
