@@ -88,8 +88,9 @@ func (t *Task[M]) Outcome(m M, delivered bool) error {
 		return nil
 	}
 	if delivered {
-		mark := querystore.Mark{Time: c.at, Place: c.place, Hash: c.key}
-		if err := t.section.AddMark(t.lookup.markKey(c.user, &mark.Hash), &mark); err != nil {
+		mark := &t.effects.mark
+		*mark = querystore.Mark{Time: c.at, Place: c.place, Hash: c.key}
+		if err := t.section.AddMark(t.lookup.markKey(c.user, &mark.Hash), mark); err != nil {
 			return err
 		}
 	}
@@ -105,7 +106,9 @@ func (t *Task[M]) remark() error {
 		return nil
 	}
 	c := t.claims.holder[f.m]
-	if err := t.section.AddMark(t.lookup.markKey(c.user, (*[16]byte)(&c.key)), &querystore.Mark{Time: c.at, Place: c.place, Hash: c.key}); err != nil {
+	mark := &t.effects.mark
+	*mark = querystore.Mark{Time: c.at, Place: c.place, Hash: c.key}
+	if err := t.section.AddMark(t.lookup.markKey(c.user, &mark.Hash), mark); err != nil {
 		return err
 	}
 	f.claimed = false

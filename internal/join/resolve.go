@@ -247,11 +247,12 @@ func (t *Task[M]) remember() error {
 		if r.queryID == nil {
 			continue
 		}
-		v := querystore.Click{Time: f.at, Place: f.place(), Object: uint16(i), ObjectID: r.object, QueryID: r.queryID, Index: r.index}
+		v := &t.effects.click
+		*v = querystore.Click{Time: f.at, Place: f.place(), Object: uint16(i), ObjectID: r.object, QueryID: r.queryID, Index: r.index}
 		key := t.lookup.clickKey(f.user, r.object)
 		there, err := t.present(key, querystore.KindClick, v.Place, v.Object)
 		if err == nil && !there {
-			err = t.section.AddClick(key, &v)
+			err = t.section.AddClick(key, v)
 		}
 		if err != nil {
 			f.src.written = max(f.src.written, f.msg.Offset+1)

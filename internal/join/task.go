@@ -103,7 +103,16 @@ type Task[M comparable] struct {
 	build       builder
 	waiting     waiting[M]
 	claims      claims[M]
+	effects     effects
 	now         int64 // the clock as of the last Clock, milliseconds
+}
+
+// effects is where a record for the store is put together: what is handed to an interface would
+// else be allocated each time.
+type effects struct {
+	impression querystore.Impression
+	click      querystore.Click
+	mark       querystore.Mark
 }
 
 // frame is a decoded message and what is known of it. There are two, so that a message that
@@ -361,11 +370,12 @@ func (t *Task[M]) impressions() error {
 		if list.QueryID == nil || len(list.ObjectIDs) == 0 {
 			continue
 		}
-		v := querystore.Impression{Time: f.at, Place: f.place(), List: uint16(i), QueryID: list.QueryID, Index: or(list.Index, a.defaultIndex),
+		v := &t.effects.impression
+		*v = querystore.Impression{Time: f.at, Place: f.place(), List: uint16(i), QueryID: list.QueryID, Index: or(list.Index, a.defaultIndex),
 			Model: list.Model, PositionOffset: list.PositionOffset, ObjectIDs: list.ObjectIDs, Tags: list.Tags}
 		there, err := t.present(f.user, querystore.KindImpression, v.Place, v.List)
 		if err == nil && !there {
-			err = t.section.AddImpression(f.user, &v)
+			err = t.section.AddImpression(f.user, v)
 		}
 		if err != nil {
 			f.src.written = max(f.src.written, f.msg.Offset+1)
@@ -383,8 +393,12 @@ func (f *frame[M]) place() querystore.Place {
 // present looks for an effect that an earlier life of the task, or a failed try, may have left.
 func (t *Task[M]) present(key []byte, kind querystore.Kind, place querystore.Place, ordinal uint16) (there bool, err error) {
 	if place.Offset >= t.f.src.written {
-		return false, nil
+		return false, nil // nearly always
 	}
+	return t.stored(key, kind, place, ordinal)
+}
+
+func (t *Task[M]) stored(key []byte, kind querystore.Kind, place querystore.Place, ordinal uint16) (there bool, err error) {
 	err = t.section.Walk(key, func(r *querystore.Record) bool {
 		there = r.Kind == kind && r.Place == place && r.Ordinal == ordinal
 		return !there
