@@ -22,15 +22,16 @@ const (
 // A contestant reads a log to its end and delivers what comes of it.
 type contestant struct {
 	name  string
+	pprof bool // its metrics' address has profiles, too
 	start func(ctx context.Context, e *env, l *log, group, metrics string) (*process, error)
 }
 
 // contestants are the ways to do the work, in the order they take turns.
 func contestants(names []string) (list []contestant, err error) {
 	all := []contestant{
-		{"worker-disk", workerWith("disk", "32MiB")},
-		{"worker-memory", workerWith("memory", "2GiB")}, // all the history of a run
-		{"loop", startLoop},
+		{"worker-disk", true, workerWith("disk", "32MiB")},
+		{"worker-memory", true, workerWith("memory", "2GiB")}, // all the history of a run
+		{"loop", false, startLoop},
 	}
 	for _, name := range names {
 		found := false

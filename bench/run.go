@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -101,7 +102,11 @@ func (e *env) run(ctx context.Context, c contestant, l *log, round int) (*Result
 	if err != nil {
 		return nil, err
 	}
-	result, err := e.watch(ctx, p, l, base, "http://"+metrics, fmt.Sprintf("%s-%s-%d", l.Name, c.name, round))
+	name := ""
+	if c.pprof && e.profiles != "" {
+		name = fmt.Sprintf("%s-%s-%d", l.Name, c.name, round+1)
+	}
+	result, err := e.watch(ctx, p, l, base, "http://"+metrics, name)
 	if stopped := p.stop(); err == nil && stopped != nil {
 		err = fmt.Errorf("it did not stop cleanly: %w", stopped)
 	}
@@ -114,7 +119,7 @@ func (e *env) run(ctx context.Context, c contestant, l *log, round int) (*Result
 
 func (e *env) sinkEnded() error { return fmt.Errorf("the sink ended: %s", e.sink.tail()) }
 
-// watch samples until all events of the log have arrived.
+// watch samples until all events of the log have arrived. With a name it saves profiles.
 func (e *env) watch(ctx context.Context, p *process, l *log, base counts, metrics, name string) (*Result, error) {
 	began := time.Now()
 	var profiling sync.WaitGroup
@@ -159,27 +164,34 @@ func (e *env) watch(ctx context.Context, p *process, l *log, base counts, metric
 	return r, nil
 }
 
-// profile writes a CPU profile of some seconds of the run.
+// profile writes a CPU profile of some seconds of the run, and one of the allocations until then.
 func (e *env) profile(ctx context.Context, metrics, name string) {
-	const seconds = 3
-	if e.profiles == "" {
+	if name == "" {
 		return
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", metrics, seconds), nil)
+	for _, p := range [][2]string{{"cpu", "profile?seconds=5"}, {"allocs", "allocs?gc=1"}} {
+		if err := save(ctx, metrics+"/debug/pprof/"+p[1], filepath.Join(e.profiles, name+"-"+p[0]+".prof")); err != nil {
+			say("no profile %s of %s: %v", p[0], name, err)
+		}
+	}
+}
+
+func save(ctx context.Context, url, file string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return
+		return err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "no profile:", err)
-		return
+		return err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode == http.StatusOK {
-		err = os.WriteFile(filepath.Join(e.profiles, name+".prof"), data, 0o600)
+	switch {
+	case err != nil:
+		return err
+	case resp.StatusCode != http.StatusOK:
+		return errors.New(resp.Status)
 	}
-	if err != nil || resp.StatusCode != http.StatusOK {
-		fmt.Fprintln(os.Stderr, "no profile:", resp.Status, err)
-	}
+	return os.WriteFile(file, data, 0o600)
 }
