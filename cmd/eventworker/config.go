@@ -22,8 +22,8 @@ func newConfigCommand(a *app) *cobra.Command {
 }
 
 func newConfigCheckCommand(a *app) *cobra.Command {
-	var output string
-	var forRun bool
+	var output, keysEndpoint string
+	var forRun, online bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Names every mistake in the configuration",
@@ -31,19 +31,36 @@ func newConfigCheckCommand(a *app) *cobra.Command {
 one a line: file(line,column) key: what is wrong. Exits with 2 if there is one.
 
 Credentials and files that only a running worker needs are checked too, unless
---for-run=false: a build has them rarely.`,
+--for-run=false: a build has them rarely.
+
+With --online Algolia is asked, too, whether each key exists and has the right
+to send events (ACL search). No event is sent. Exits with 2 if a key has not,
+with 1 if Algolia could not be asked.`,
 		Example: `  eventworker config check --config eventworker.yaml
   eventworker config check --config eventworker.yaml --for-run=false
+  eventworker config check --config eventworker.yaml --online
   eventworker config check --set batch.max_events=500 --output json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf(cmd, "output", output, "text", "json"); err != nil {
 				return err
 			}
-			_, err := a.loadConfig(forRun)
-			return a.writeCheck(err, output)
+			if online && !forRun {
+				return usagef("eventworker config check --online", "--online needs the keys, which --for-run=false does without")
+			}
+			loaded, err := a.loadConfig(forRun)
+			if err != nil || !online {
+				return a.writeCheck(err, nil, output)
+			}
+			answers, unsure := askRights(cmd.Context(), &loaded.Config, keysEndpoint)
+			return errors.Join(a.writeCheck(nil, answers, output), onlineVerdict(answers, unsure))
 		},
 	}
 	a.configFlags(cmd)
+	cmd.Flags().BoolVar(&online, "online", false, "ask Algolia for the rights of the keys")
+	cmd.Flags().StringVar(&keysEndpoint, "keys-endpoint", "", "replaces https://APPID.algolia.net, for tests")
+	if err := cmd.Flags().MarkHidden("keys-endpoint"); err != nil {
+		panic(err) // the flag was defined two lines above
+	}
 	cmd.Flags().BoolVar(&forRun, "for-run", true, "check what only a running worker needs")
 	outputFlag(cmd, &output, "text", "json")
 	return cmd
@@ -54,6 +71,8 @@ type checked struct {
 	Schema   string           `json:"schema"`
 	OK       bool             `json:"ok"`
 	Problems []checkedProblem `json:"problems"`
+	// Applications are there with --online.
+	Applications []checkedApplication `json:"applications,omitempty"`
 }
 
 type checkedProblem struct {
@@ -62,8 +81,9 @@ type checkedProblem struct {
 	Message string `json:"message"`
 }
 
-// writeCheck writes the mistakes: they are the data here, so they go to standard output.
-func (a *app) writeCheck(err error, output string) error {
+// writeCheck writes the mistakes and what the API said: they are the data here, so they go to standard
+// output.
+func (a *app) writeCheck(err error, answers []checkedApplication, output string) error {
 	var wrong *config.Error
 	if err != nil && !errors.As(err, &wrong) {
 		return err
@@ -73,7 +93,10 @@ func (a *app) writeCheck(err error, output string) error {
 		problems = wrong.Problems
 	}
 	if output == "json" {
-		doc := checked{Schema: "eventworker.config-check/v1", OK: wrong == nil, Problems: []checkedProblem{}}
+		doc := checked{Schema: "eventworker.config-check/v1", OK: wrong == nil, Problems: []checkedProblem{}, Applications: answers}
+		for _, answer := range answers {
+			doc.OK = doc.OK && answer.OK
+		}
 		for _, p := range problems {
 			doc.Problems = append(doc.Problems, checkedProblem(p))
 		}
@@ -86,6 +109,11 @@ func (a *app) writeCheck(err error, output string) error {
 	} else {
 		for _, p := range problems {
 			if _, err := fmt.Fprintln(a.out, p); err != nil {
+				return err
+			}
+		}
+		for _, answer := range answers {
+			if _, err := fmt.Fprintf(a.out, "application %s: %s\n", answer.Name, answer.Message); err != nil {
 				return err
 			}
 		}

@@ -327,7 +327,7 @@ func TestOneApplicationThatIsAwayDoesNotHoldUpAnother(t *testing.T) {
 
 func TestShadowReportsWhatWouldHaveBeenSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		app := application(t, func(c *ApplicationConfig) { c.Shadow = true })
+		app := application(t, func(c *ApplicationConfig) { c.Shadow, c.AppID, c.APIKey = true, "", "" })
 		r := newRigOf(t, app)
 		b := batch.NewBuilder(batch.Limits{}, r.d.Submit)
 		run, bytes := &batch.Run[ref]{}, 0
