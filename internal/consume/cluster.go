@@ -83,7 +83,7 @@ func (c *Consumer) readLayout(ctx context.Context) (*layout, error) {
 			l.missing = append(l.missing, t.Name)
 			continue
 		case code != 0 && code != kafka.LeaderNotAvailable:
-			return nil, fmt.Errorf("metadata of topic %s: %w", t.Name, code)
+			return nil, fmt.Errorf("metadata of topic %s: %w", t.Name, denied(code, "topic "+t.Name, "Describe"))
 		}
 		if len(t.Partitions) == 0 {
 			l.missing = append(l.missing, t.Name) // being created
@@ -105,6 +105,7 @@ func (c *Consumer) readLayout(ctx context.Context) (*layout, error) {
 // cannot be used, or ctx is done.
 func (c *Consumer) awaitTopics(ctx context.Context) (*layout, error) {
 	for {
+		c.condition.report("create topics", c.createMissing(ctx))
 		l, err := c.readLayout(ctx)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -113,6 +114,7 @@ func (c *Consumer) awaitTopics(ctx context.Context) (*layout, error) {
 		if err == nil {
 			c.sayMissing(l.missing)
 			if len(l.counts) > 0 {
+				c.condition.forget("create topics") // said once; what stays missing is told as such
 				if c.cfg.Copartitioned {
 					return l, l.checkCopartitioned()
 				}
@@ -239,7 +241,7 @@ func (c *Consumer) listOffsets(ctx context.Context, leader int32, tps []topicPar
 	for _, t := range msg.(*listoffsets.Response).Topics {
 		for _, p := range t.Partitions {
 			if p.ErrorCode != 0 {
-				firstErr = fmt.Errorf("offsets of %s/%d: %w", t.Topic, p.Partition, kafka.Error(p.ErrorCode))
+				firstErr = fmt.Errorf("offsets of %s/%d: %w", t.Topic, p.Partition, denied(kafka.Error(p.ErrorCode), "topic "+t.Topic, "Describe"))
 				continue
 			}
 			got[topicPartition{t.Topic, p.Partition}] = p.Offset
@@ -261,7 +263,7 @@ func (c *Consumer) groupCall(ctx context.Context, msg protocol.Message) (protoco
 		}
 		res := found.(*findcoordinator.Response)
 		if res.ErrorCode != 0 {
-			return nil, fmt.Errorf("looking up the group's coordinator: %w", kafka.Error(res.ErrorCode))
+			return nil, fmt.Errorf("looking up the group's coordinator: %w", denied(kafka.Error(res.ErrorCode), "group "+c.cfg.Group, "Describe"))
 		}
 		id = res.NodeID
 		c.coordinator.Store(id)

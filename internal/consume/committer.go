@@ -122,7 +122,7 @@ func (g *Generation) committed(sent time.Time, codes map[topicPartition]kafka.Er
 		case kafka.RebalanceInProgress:
 			g.rebalance()
 		}
-		err = code
+		err = denied(code, "topic "+tp.topic, "Read")
 	}
 	if err != nil {
 		g.c.counters.commitErrors.Add(1)

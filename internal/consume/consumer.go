@@ -38,6 +38,9 @@ type Config struct {
 	ShownTopics []string
 	// Copartitioned demands that all input topics have the same number of partitions.
 	Copartitioned bool
+	// CreateTopics are topics that Run creates where they are missing, all with the same number of
+	// partitions: that of those that exist, else the broker's default. They need not be input topics.
+	CreateTopics []string
 	// StartOffset is where a group without any commit starts; default Earliest.
 	StartOffset StartOffset
 
@@ -216,8 +219,10 @@ func New(cfg Config, h Handler, log *zap.Logger) (*Consumer, error) {
 	slices.Sort(c.inputs)
 	c.inputs = slices.Compact(c.inputs)
 	c.coordinator.Store(-1)
-	c.condition = newCondition(log, security{tls: cfg.TLS != nil, sasl: cfg.SASL != nil})
-	conn := cfg.conn(c.inputs)
+	c.condition = newCondition(log, security{tls: cfg.TLS != nil, sasl: cfg.SASL != nil, group: cfg.Group})
+	known := slices.Concat(c.inputs, cfg.CreateTopics)
+	slices.Sort(known)
+	conn := cfg.conn(slices.Compact(known))
 	c.addr = conn.Addr()
 	c.connections = newConnections(conn.dial())
 	conn.Dial = c.connections.Dial

@@ -33,7 +33,10 @@ const (
 )
 
 // security is what the client speaks: an error can mean something else without it.
-type security struct{ tls, sasl bool }
+type security struct {
+	tls, sasl bool
+	group     string // for the answers that name nothing
+}
 
 // classify says what kind of failure err is, and wraps it with what to do.
 func classify(err error, on security) (Kind, error) {
@@ -56,7 +59,7 @@ func classify(err error, on security) (Kind, error) {
 	case strings.Contains(err.Error(), "expecting TLS"):
 		return KindTLS, fmt.Errorf("%w: set kafka.tls.enabled or use the plaintext port", err)
 	case errors.As(err, &code):
-		return classifyCode(code, err)
+		return classifyCode(code, err, on)
 	case strings.Contains(err.Error(), "SASL"):
 		return KindAuth, fmt.Errorf("%w: check kafka.sasl", err)
 	case on.sasl && closedByPeer(err):
@@ -74,14 +77,45 @@ func closedByPeer(err error) bool {
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }
 
-func classifyCode(code kafka.Error, err error) (Kind, error) {
+// DeniedError says that the brokers refuse an operation to this user.
+type DeniedError struct {
+	// Resource is "topic NAME", "group NAME" or "cluster".
+	Resource string
+	// Operation is Kafka's word for what an ACL must allow, such as Read.
+	Operation string
+	// Err is the broker's answer.
+	Err error
+}
+
+// denied is the code as an error, with resource and operation where the brokers refuse it to this user.
+func denied(code kafka.Error, resource, operation string) error {
+	switch code {
+	case kafka.TopicAuthorizationFailed, kafka.GroupAuthorizationFailed, kafka.ClusterAuthorizationFailed:
+		return &DeniedError{Resource: resource, Operation: operation, Err: code}
+	}
+	return code
+}
+
+// Error names resource and operation.
+func (e *DeniedError) Error() string {
+	return fmt.Sprintf("%v: the user needs the operation %s on %s: add an ACL that allows it", e.Err, e.Operation, e.Resource)
+}
+
+// Unwrap gives the broker's answer.
+func (e *DeniedError) Unwrap() error { return e.Err }
+
+func classifyCode(code kafka.Error, err error, on security) (Kind, error) {
+	var denied *DeniedError
+	if errors.As(err, &denied) {
+		return KindDenied, err
+	}
 	switch code {
 	case kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism, kafka.IllegalSASLState:
 		return KindAuth, fmt.Errorf("%w: check kafka.sasl", err)
 	case kafka.TopicAuthorizationFailed:
-		return KindDenied, fmt.Errorf("%w: the user needs Read and Describe on the topic", err)
+		return KindDenied, fmt.Errorf("%w: the user needs the operations Read and Describe on the topics: add ACLs that allow them", err)
 	case kafka.GroupAuthorizationFailed, kafka.ClusterAuthorizationFailed:
-		return KindDenied, fmt.Errorf("%w: the user needs Read on the group", err)
+		return KindDenied, fmt.Errorf("%w: the user needs the operation Read on group %s: add an ACL that allows it", err, on.group)
 	case kafka.GroupCoordinatorNotAvailable, kafka.GroupLoadInProgress, kafka.NotCoordinatorForGroup,
 		kafka.RebalanceInProgress, kafka.UnknownMemberId, kafka.IllegalGeneration, kafka.MemberIDRequired:
 		return KindCoordinator, err

@@ -350,7 +350,7 @@ func (f *fetcher) refused(ctx context.Context, p *Partition, code kafka.Error) {
 		f.g.leaders.refresh()
 	}
 	f.g.c.counters.fetchErrors.Add(1)
-	f.say(p, code, "fetching a partition fails, will try again")
+	f.say(p, denied(code, "topic "+p.Topic, "Read"), "fetching a partition fails, will try again")
 	f.backOff(p)
 }
 

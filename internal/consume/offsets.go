@@ -43,14 +43,14 @@ func (c *Consumer) committed(ctx context.Context, tps []topicPartition) (map[top
 	res := msg.(*offsetfetch.Response)
 	if code := kafka.Error(res.ErrorCode); code != 0 {
 		c.coordinatorMoved(code)
-		return nil, fmt.Errorf("committed offsets: %w", code)
+		return nil, fmt.Errorf("committed offsets: %w", denied(code, "group "+c.cfg.Group, "Describe"))
 	}
 	got := map[topicPartition]commit{}
 	for _, t := range res.Topics {
 		for _, p := range t.Partitions {
 			if code := kafka.Error(p.ErrorCode); code != 0 {
 				c.coordinatorMoved(code)
-				return nil, fmt.Errorf("committed offset of %s/%d: %w", t.Name, p.PartitionIndex, code)
+				return nil, fmt.Errorf("committed offset of %s/%d: %w", t.Name, p.PartitionIndex, denied(code, "topic "+t.Name, "Describe"))
 			}
 			if p.CommittedOffset >= 0 {
 				got[topicPartition{t.Name, p.PartitionIndex}] = commit{p.CommittedOffset, p.Metadata}

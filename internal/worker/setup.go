@@ -170,7 +170,13 @@ func (w *Worker) delivererConfig(g *consume.Generation) insights.DelivererConfig
 // consumerConfig is what the configuration says of consuming.
 func (w *Worker) consumerConfig(secure *tls.Config, mechanism sasl.Mechanism) consume.Config {
 	k := &w.cfg.Kafka
+	var create []string
+	if k.CreateTopics {
+		create = slices.Concat(k.Topics, []string{k.ReplayTopic, k.DeadLetterTopic})
+		create = slices.DeleteFunc(create, func(topic string) bool { return topic == "" })
+	}
 	return consume.Config{
+		CreateTopics: create,
 		Brokers: k.Brokers, ClientID: k.ClientID, TLS: secure, SASL: mechanism, Dial: w.opts.Dial,
 		Group: k.Group, Topics: k.Topics, ReplayTopic: k.ReplayTopic, ShownTopics: k.ShownTopics, Copartitioned: k.Copartitioned,
 		StartOffset: consume.StartOffset(k.StartOffset), CommitInterval: k.CommitInterval,
