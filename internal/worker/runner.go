@@ -108,34 +108,42 @@ func (r *runner) sleep() time.Duration {
 	return max(time.Until(time.UnixMilli(next)), 50*time.Millisecond)
 }
 
-// step handles the next chunk and what became final, and says whether there was a chunk.
+// step handles what became final and the next chunk, and says whether there was one.
 func (r *runner) step(ctx context.Context) (worked bool, err error) {
+	now := time.Now().UnixMilli()
+	r.task.Clock(now)
+	if err := r.ends(ctx); err != nil {
+		return false, err
+	}
+	if r.task.NextTick() <= now {
+		if err := r.retry(ctx, func() error { return r.task.Tick(now) }); err != nil {
+			return false, err
+		}
+	}
 	i, chunk := r.next()
-	r.task.Clock(time.Now().UnixMilli())
 	if chunk != nil {
-		if err := r.handle(ctx, i, chunk); err != nil || ctx.Err() != nil {
+		if err := r.handle(ctx, i, chunk); err != nil {
 			return true, err
 		}
 	}
+	if ctx.Err() == nil {
+		r.flush()
+	}
+	return chunk != nil, nil
+}
+
+// ends tells the task which partitions were read to their end.
+func (r *runner) ends(ctx context.Context) error {
 	for i, p := range r.source.Partitions {
 		atEnd := p.AtEnd()
 		if atEnd {
 			r.restored(i, math.MaxInt64)
 		}
 		if err := r.retry(ctx, func() error { return r.task.AtEnd(i, atEnd) }); err != nil {
-			return true, err
+			return err
 		}
 	}
-	if now := time.Now().UnixMilli(); r.task.NextTick() <= now {
-		if err := r.retry(ctx, func() error { return r.task.Tick(now) }); err != nil {
-			return true, err
-		}
-	}
-	if ctx.Err() != nil {
-		return true, nil
-	}
-	r.flush()
-	return chunk != nil, nil
+	return nil
 }
 
 // next takes a chunk from the partition that is furthest behind in event time, so that little waits.
@@ -175,7 +183,6 @@ func (r *runner) handle(ctx context.Context, i int, chunk *consume.Chunk) error 
 		}
 	}
 	r.w.storeWorks(r.source.Number)
-	r.trails[i].add(way, r.task.Progress(i))
 	r.restored(i, next)
 	return r.retry(ctx, r.task.EndChunk)
 }
