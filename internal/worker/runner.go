@@ -359,7 +359,7 @@ func firstLife(rec *consume.Record) int64 {
 		if rec.Headers[i].Key != deadletter.Prefix+"timestamp" {
 			continue
 		}
-		if ms, err := strconv.ParseInt(string(rec.Headers[i].Value), 10, 64); err == nil {
+		if ms, err := strconv.ParseInt(string(rec.Headers[i].Value), 10, 64); err == nil && ms >= 0 {
 			return ms
 		}
 	}
