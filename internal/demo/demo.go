@@ -118,30 +118,58 @@ type run struct {
 	seconds  float64
 }
 
-// work lets storefront and worker run until every message is settled, and stops the worker.
-func (r *run) work(ctx context.Context) error {
-	began := time.Now()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	worked := make(chan error, 1)
-	go func() { worked <- r.worker.Run(ctx) }()
-	produced := make(chan error, 1)
-	go func() { produced <- r.produce(ctx) }()
+// errDone is the cause with which a run stops that has all it wanted.
+var errDone = errors.New("the run is done")
 
+// work lets storefront and worker run until every message is settled, and stops both. When ctx is
+// done before, its cause is the error.
+func (r *run) work(ctx context.Context) error {
+	inner, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	shop, worker := begin(inner, r.produce), begin(inner, r.worker.Run)
+	err := r.watch(inner, shop, worker)
+	stop(errDone)
+	<-shop.ended
+	<-worker.ended
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return errors.Join(err, worker.err)
+}
+
+// activity is one half of a run.
+type activity struct {
+	ended chan struct{} // closed at its end
+	err   error         // valid then
+}
+
+func begin(ctx context.Context, do func(context.Context) error) *activity {
+	a := &activity{ended: make(chan struct{})}
+	go func() {
+		defer close(a.ended)
+		a.err = do(ctx)
+	}()
+	return a
+}
+
+// watch waits until all is produced and settled, and gives up when nothing moves any more.
+func (r *run) watch(ctx context.Context, shop, worker *activity) error {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	done := errors.New("done")
-	last, lastAt := uint64(0), time.Now()
+	began := time.Now()
+	last, lastAt := uint64(0), began
+	producing := shop.ended
 	for {
 		select {
-		case err := <-worked:
-			return fmt.Errorf("the worker ended before its work: %w", err)
-		case err := <-produced:
-			if err != nil {
-				stop(err)
-				return errors.Join(err, <-worked)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-worker.ended:
+			return errors.New("the worker ended before its work")
+		case <-producing:
+			if shop.err != nil {
+				return shop.err
 			}
-			produced = nil
+			producing = nil
 		case <-ticker.C:
 		}
 		s := r.worker.Ledger().Snapshot()
@@ -153,13 +181,11 @@ func (r *run) work(ctx context.Context) error {
 			last, lastAt = settled, time.Now()
 		}
 		switch {
-		case produced == nil && settled >= r.Messages && s.InFlight == 0:
+		case producing == nil && settled >= r.Messages && s.InFlight == 0:
 			r.seconds = time.Since(began).Seconds()
-			stop(done)
-			return <-worked
+			return nil
 		case time.Since(lastAt) > patience:
-			stop(done)
-			return errors.Join(fmt.Errorf("nothing was settled for %v: %d of %d messages are", patience, settled, r.Messages), <-worked)
+			return fmt.Errorf("nothing was settled for %v: %d of %d messages are", patience, settled, r.Messages)
 		}
 	}
 }
