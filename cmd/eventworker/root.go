@@ -45,6 +45,7 @@ func commands(a *app) []*cobra.Command {
 		newDemoCommand(a),
 		newSimulateCommand(a),
 		newFakeInsightsCommand(a),
+		newCheckCommand(a),
 		newConfigCommand(a),
 		newVersionCommand(a),
 		newCompletionCommand(a),

@@ -177,7 +177,8 @@ func TestEveryReasonForPassingOverIsTold(t *testing.T) {
 		{"attribution", storefront.OnlyShown, []storefront.Message{shown(1, 0, ""), raw(2, 1, `clicked "objectID":"a"`)},
 			`purchased "items":[{"objectID":"a"}]`, "impression", []join.Why{join.WhyNotAsked}},
 		{"a click is no candidate of a click", "", []storefront.Message{shown(1, 0, ""), raw(2, 1, `clicked "objectID":"a"`)}, `clicked "objectID":"a"`, "impression", nil},
-		{"skew", "", []storefront.Message{shown(1, 1500, ""), shown(2, 3000, "")}, `clicked "index":"products","objectID":"a"`, "later-impression", []join.Why{join.WhyOlder}},
+		{"skew", "", []storefront.Message{shown(1, 1500, ""), shown(2, 3000, ""), shown(3, 3001, "")}, `clicked "index":"products","objectID":"a"`,
+			"later-impression", []join.Why{join.WhyAfter, join.WhyOlder}},
 		{"after", "", []storefront.Message{shown(1, 500, ""), shown(2, 1500, "")}, `clicked "index":"products","objectID":"a"`, "impression", []join.Why{join.WhyAfter}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
