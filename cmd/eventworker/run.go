@@ -25,7 +25,8 @@ waits and says so once; /readyz of the admin server tells why.
 
 API keys are best kept out of files: application NAME takes its key from the
 variable EVENTWORKER_INSIGHTS__APPLICATIONS__NAME__API_KEY, or from the file
-that its setting api_key_file names.`,
+that its setting api_key_file names. SIGHUP reads keys again, from the
+configuration and these files, without a restart.`,
 		Example: `  eventworker run --config eventworker.yaml
   eventworker run --config eventworker.yaml --set insights.region=de
   eventworker run --config eventworker.yaml --until-caught-up`,
@@ -58,7 +59,9 @@ func (a *app) runWorker(ctx context.Context, untilCaughtUp bool) error {
 	}
 	log.Info("starting", zap.String("version", build.Version), zap.Strings("brokers", cfg.Kafka.Brokers), zap.Strings("topics", cfg.Kafka.Topics),
 		zap.String("group", cfg.Kafka.Group), zap.String("store", cfg.Store.Kind), zap.Int("gomaxprocs", runtime.GOMAXPROCS(0)))
+	stop := a.reloadOnHangup(w, log)
 	err = w.Run(ctx)
+	stop()
 	s := w.Ledger().Snapshot()
 	log.Info("stopped", zap.Int64("received", s.Received), zap.Int64("delivered", s.Delivered), zap.Int64("dead_lettered", s.TotalDeadLettered()),
 		zap.Int64("absorbed", s.TotalAbsorbed()), zap.Int64("released", s.Released), zap.Int64("in_flight", s.InFlight))

@@ -142,8 +142,9 @@ func NewApplication(cfg ApplicationConfig) (*Application, error) {
 	return a, nil
 }
 
-// Close closes idle connections of the own transport.
+// Close closes idle connections of the own transport. In shadow mode it says what would have been sent.
 func (a *Application) Close() {
+	a.logShadow()
 	if a.own != nil {
 		a.own.CloseIdleConnections()
 	}

@@ -2,7 +2,6 @@ package insights
 
 import (
 	"crypto/x509"
-	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -346,21 +345,6 @@ func TestShadowReportsWhatWouldHaveBeenSent(t *testing.T) {
 		}
 		if application(t, nil).Status().Shadow != nil {
 			t.Error("a report without shadow mode")
-		}
-	})
-}
-
-func TestObserverLearnsOutcomesByType(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var seen []string
-		r := newRig(t, rigConfig{app: func(c *ApplicationConfig) {
-			c.Observer.Settled = func(k OutcomeKind, n *[Purchase + 1]int64) { seen = append(seen, fmt.Sprint(k, *n)) }
-		}}, refusing(func(id int) bool { return id == 1 }))
-		r.submit(2)
-		synctest.Wait()
-		slices.Sort(seen)
-		if want := []string{"1 [1 0 0 0 0]", "2 [1 0 0 0 0]"}; !slices.Equal(seen, want) {
-			t.Errorf("%q", seen)
 		}
 	})
 }

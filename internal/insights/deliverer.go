@@ -299,7 +299,9 @@ func (d *Deliverer[R]) expire() {
 func (d *Deliverer[R]) finish(it *item[R], o Outcome) {
 	o.Attempts, o.FirstFailed = it.attempts, it.firstFailed
 	d.settle(it.b, it.i, it.j, o)
-	d.count(it, o.Kind)
+	if d.app.cfg.Shadow && o.Kind == Delivered {
+		d.countShadow(it)
+	}
 	n, bytes := it.len(), weight(it.b, it.i, it.j)
 	it.b.Done(n)
 	d.mu.Lock()
@@ -308,20 +310,11 @@ func (d *Deliverer[R]) finish(it *item[R], o Outcome) {
 	d.mu.Unlock()
 }
 
-// count tells of events that have their outcome, by type.
-func (d *Deliverer[R]) count(it *item[R], kind OutcomeKind) {
-	settled := d.app.cfg.Observer.Settled
-	if settled == nil && !d.app.cfg.Shadow {
-		return
-	}
+// countShadow adds a request that was not made to the application's report.
+func (d *Deliverer[R]) countShadow(it *item[R]) {
 	var n [Purchase + 1]int64
 	for k := it.i; k < it.j; k++ {
 		n[typeOf(it.b.Event(k))]++
 	}
-	switch {
-	case !d.app.cfg.Shadow:
-		settled(kind, &n)
-	case kind == Delivered:
-		d.app.countShadow(it.b.Bytes(it.i, it.j), &n)
-	}
+	d.app.countShadow(it.b.Bytes(it.i, it.j), &n)
 }

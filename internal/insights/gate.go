@@ -308,7 +308,8 @@ func (a *Application) enter(s State, why string) {
 	case StateRetrying:
 		log.Warn("delivery waits and tries again", zap.String("why", why))
 	case StateUnavailable:
-		log.Error("the Insights API keeps failing: delivery is paused but for small probes; nothing is lost, and it goes on by itself",
+		// The warning that delivery waits was written when it began, and one is enough.
+		log.Info("the Insights API keeps failing: delivery is paused but for small probes; nothing is lost, and it goes on by itself",
 			zap.Int("failures_in_a_row", breakerFailures), zap.String("why", why))
 	default:
 		log.Error("delivery is paused; nothing is lost, and it goes on by itself once this is put right", zap.String("why", why))

@@ -15,9 +15,6 @@ type Observer struct {
 	Batch func(trigger string, events, bytes int)
 	// Retry is called when events go back to wait for another try.
 	Retry func(events int)
-	// Settled is called when events have their outcome, with how many they are by EventType; those of
-	// an unknown type stand at 0. n is valid only during the call. It is not called in shadow mode.
-	Settled func(kind OutcomeKind, n *[Purchase + 1]int64)
 	// State is called for each change of state, in order.
 	State func(s State)
 }

@@ -61,12 +61,12 @@ func (a *Application) countShadow(bytes int, events *[Purchase + 1]int64) {
 	a.shadow.Events.add(events)
 }
 
-// LogShadow says, in shadow mode, what would have been sent so far.
-func (a *Application) LogShadow() {
-	if !a.cfg.Shadow {
+// logShadow says, in shadow mode, what would have been sent.
+func (a *Application) logShadow() {
+	r := a.Status().Shadow
+	if r == nil || r.Requests == 0 {
 		return
 	}
-	r := a.Status().Shadow
 	a.log().Info("shadow mode: what would have been sent", zap.Int64("requests", r.Requests), zap.Int64("bytes", r.Bytes),
 		zap.Int64("view", r.Events.View), zap.Int64("click", r.Events.Click),
 		zap.Int64("addToCart", r.Events.AddToCart), zap.Int64("purchase", r.Events.Purchase))

@@ -236,7 +236,7 @@ func (w *Worker) emitApplications(emit telemetry.Emit) {
 		emit(telemetry.RequestsInFlight, float64(s.InFlight), a.Name())
 		emit(telemetry.RequestLimit, float64(s.Limit), a.Name())
 		emit(telemetry.Misconfigured, truth(s.State == insights.StateMisconfigured), a.Name())
-		emit(telemetry.BreakerOpen, truth(s.State == insights.StateRetrying || s.State == insights.StateSystemic), a.Name())
+		emit(telemetry.BreakerOpen, truth(s.Breaker != "closed"), a.Name())
 	}
 }
 

@@ -59,8 +59,9 @@ func (w *Worker) waiting() int {
 	return n
 }
 
-// checkHealth brings readiness up to date.
+// checkHealth brings readiness and the pauses of fetching up to date.
 func (w *Worker) checkHealth() {
+	w.steer(time.Now())
 	k := w.kafka.Status()
 	why := "state " + string(k.State)
 	switch {
@@ -94,7 +95,7 @@ func (w *Worker) applicationTrouble(i int, a *insights.Application) string {
 	if err := a.Ready(); err != nil {
 		return err.Error()
 	}
-	if s := a.Status(); s.State == insights.StateRetrying && !w.tallies[i].worked.Load() {
+	if s := a.Status(); s.State != insights.StateOK && !w.tallies[i].worked.Load() {
 		return "application " + a.Name() + " has taken nothing since the start: " + s.Why
 	}
 	return ""

@@ -64,6 +64,7 @@ type Worker struct {
 	written  [event.NumReasons]prometheus.Counter // dead letters
 	commits  commits
 	pauses   pauses
+	steering steering
 	topic    topicCheck
 	restored atomic.Int64 // messages read again for their effects
 	current  atomic.Pointer[generation]
@@ -140,6 +141,9 @@ func (w *Worker) assemble() error {
 		Listen: w.cfg.Admin.Listen, PProf: w.cfg.Admin.PProf, Gather: w.metrics.Registry, Health: w.health,
 		Log: w.log.Named("admin"), Version: w.version, Status: func() any { return w.Status() },
 	})
+	if err == nil {
+		w.handlePauses()
+	}
 	return err
 }
 
