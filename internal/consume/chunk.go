@@ -3,6 +3,7 @@ package consume
 import (
 	"math/bits"
 	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -46,8 +47,10 @@ type Chunk struct {
 	settled  []atomic.Uint64 // one bit a record
 	detached []atomic.Uint64
 	// state is the number of unsettled records (upper half) and of records that pin the buffer.
-	state  atomic.Int64
-	cursor int // of the tracker: the first record not known to be settled
+	state   atomic.Int64
+	fetched time.Time
+	tag     atomic.Pointer[any]
+	cursor  int // of the tracker: the first record not known to be settled
 
 	memory   chunkMemory
 	bufBytes int64 // what memory.buffers count in the budget

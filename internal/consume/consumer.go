@@ -77,6 +77,9 @@ type Config struct {
 	// next owner of the partition reads it back with [Partition.CommitMetadata]. While it gives false
 	// nothing is committed, so that what was committed before stays.
 	Metadata func(p *Partition, frontier int64) (text string, ok bool)
+	// Why says what the oldest unsettled message of a partition waits for, for [Consumer.Status]; nil: it
+	// is not told.
+	Why func(p *Partition, o *Oldest) string
 	// Rewind is told of each task of an assignment and calls want for its partitions of which messages
 	// before the start are wanted once more; nil: none are.
 	Rewind func(t *Task, want func(p *Partition, r Rewind))
@@ -408,6 +411,7 @@ func (c *Consumer) runAssigned(ctx context.Context, g *Generation) (outcome, err
 	defer fetching.stop()
 	fetching.run(g.leaders.run)
 	fetching.run(g.watchTopics)
+	fetching.run(g.watchLag)
 	commits.run(g.commitLoop)
 
 	serveErr := c.serve(ctx, g, fetching)

@@ -303,6 +303,9 @@ func (f *fetcher) take(ctx context.Context, pl *plan, part *partResponse) {
 			p.fetch.unfold = min(64, 2*p.fetch.unfold)
 		}
 	}
+	if chunk != nil {
+		p.lastTime.Store(chunk.Records[len(chunk.Records)-1].Time)
+	}
 	before := p.end.Swap(part.lastStable)
 	if out.next > part.offset {
 		p.deliver(chunk, out.next)

@@ -169,6 +169,7 @@ func (c *Consumer) newGeneration(kg *kafka.Generation, l *layout) *Generation {
 			p.shown = len(c.cfg.ShownTopics) == 0 || slices.Contains(c.cfg.ShownTopics, topic)
 			p.fetch.unfold = 1.3 // the records of messages of a few hundred bytes
 			p.leader.Store(-1)
+			p.lastTime.Store(-1)
 			t.Partitions = append(t.Partitions, p)
 		}
 	}
@@ -193,7 +194,7 @@ func (g *Generation) chunk(p *Partition, out *built) *Chunk {
 	if len(out.records) == 0 {
 		return nil
 	}
-	c := &Chunk{Records: out.records, Partition: p, base: out.records[0].Offset, next: out.next, offsets: out.offsets, memory: out.memory}
+	c := &Chunk{Records: out.records, Partition: p, base: out.records[0].Offset, next: out.next, offsets: out.offsets, memory: out.memory, fetched: time.Now()}
 	c.bufBytes, c.recBytes = out.memory.bufferBytes(), out.memory.recordBytes()
 	c.init()
 	p.pinned.Add(1)

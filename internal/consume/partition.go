@@ -26,6 +26,8 @@ type Partition struct {
 	end      atomic.Int64 // last known end: the last stable offset
 	leader   atomic.Int32 // broker id, -1: none known
 	live     atomic.Bool  // end is what the broker said last, and it is still being asked
+	times    atomic.Pointer[lagClock]
+	lastTime atomic.Int64 // timestamp of the last record that was fetched, -1: none
 	waiting  atomic.Bool
 	pinned   atomic.Int32 // chunks whose buffer is held
 	held     atomic.Int64 // bytes counted in the budget for this partition

@@ -59,12 +59,28 @@ type PartitionStatus struct {
 	Next      int64 // the next offset to fetch
 	End       int64 // the last known end
 	// Lag is End − Frontier: what is not settled.
-	Lag         int64
-	QueuedBytes int64 // fetched and not yet popped
-	HeldBytes   int64 // counted in the budget
+	Lag int64
+	// LagSeconds is how far the oldest unsettled message lies before the partition's last one, by the
+	// records' timestamps; 0 where nothing is unsettled, -1 where it is not known yet.
+	LagSeconds float64
+	// OldestTime is the timestamp of the oldest unsettled message; zero: none, or not known.
+	OldestTime time.Time
+	// Oldest is the oldest message that was fetched and is not settled, nil: there is none.
+	Oldest      *OldestStatus `json:",omitempty"`
+	QueuedBytes int64         // fetched and not yet popped
+	HeldBytes   int64         // counted in the budget
 	Waiting     bool
 	AtEnd       bool
 	Error       string
+}
+
+// OldestStatus is what holds up a partition's frontier.
+type OldestStatus struct {
+	Offset  int64
+	Since   time.Time // it is the oldest since then
+	Fetched time.Time
+	// Why says what it waits for, as far as Config.Why knows.
+	Why string `json:",omitempty"`
 }
 
 // Status gives a snapshot.
@@ -84,12 +100,20 @@ func (c *Consumer) Status() Status {
 	s.Generation, s.Member, s.ValidUntil = g.ID, g.Member, g.ValidUntil()
 	s.BudgetUsed, s.BudgetPeak = g.budget.Used(), g.budget.peak.Load()
 	for _, p := range g.partitions {
+		oldest, held := p.Oldest()
 		ps := PartitionStatus{
 			Topic: p.Topic, Partition: p.ID, Leader: p.leader.Load(), Start: p.start, Committed: p.committed.Load(),
 			Frontier: p.Frontier(), Next: p.position.Load(), End: p.End(), QueuedBytes: p.queued.Load(), HeldBytes: p.held.Load(),
 			Waiting: p.Waiting(), AtEnd: p.AtEnd(),
 		}
 		ps.Lag = max(0, ps.End-ps.Frontier)
+		ps.setLagTimes(p.lagTimes(ps.Frontier, oldest, held))
+		if held {
+			ps.Oldest = &OldestStatus{Offset: oldest.Offset, Since: oldest.Since, Fetched: oldest.Fetched}
+			if c.cfg.Why != nil {
+				ps.Oldest.Why = c.cfg.Why(p, &oldest)
+			}
+		}
 		if err := g.trouble(p); err != nil {
 			ps.Error = err.Error()
 		}
@@ -100,6 +124,21 @@ func (c *Consumer) Status() Status {
 		s.Ready = false
 	}
 	return s
+}
+
+// setLagTimes takes the timestamps of the oldest unsettled message and of the last one.
+func (s *PartitionStatus) setLagTimes(from, to int64) {
+	if from > 0 {
+		s.OldestTime = time.UnixMilli(from)
+	}
+	switch {
+	case s.Lag == 0:
+		s.LagSeconds = 0
+	case from < 0 || to < 0:
+		s.LagSeconds = -1
+	default:
+		s.LagSeconds = max(0, float64(to-from)/1000)
+	}
 }
 
 func (g *Generation) trouble(p *Partition) error {

@@ -3,6 +3,7 @@ package consume
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // tracker knows the frontier of one partition in one generation: the offset below which every message
@@ -13,8 +14,9 @@ import (
 type tracker struct {
 	frontier atomic.Int64
 
-	mu   sync.Mutex
-	open []span // in offset order; neighbours without an unsettled record are merged
+	mu    sync.Mutex
+	open  []span    // in offset order; neighbours without an unsettled record are merged
+	moved time.Time // when the frontier was last seen to move
 }
 
 // span is a stretch of the log that ends before next; chunk is nil where nothing of it is unsettled.
@@ -63,6 +65,9 @@ func (t *tracker) sweep() int64 {
 	}
 	clear(t.open[len(kept):])
 	t.open = kept
+	if frontier != t.frontier.Load() {
+		t.moved = time.Now()
+	}
 	t.frontier.Store(frontier)
 	return frontier
 }
