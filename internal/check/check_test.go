@@ -337,7 +337,7 @@ func TestOtherPlacesThatShowAnObjectAreNamed(t *testing.T) {
 		return fmt.Sprintf(`{"type":"recommendation.clicked","userToken":"u","timestamp":%d,"index":"i","objectID":"a"}`, 1_764_000_000_000+at)
 	}
 	shown := func(user string, at int, more string) string {
-		return fmt.Sprintf(`{"type":"recommendation.shown","userToken":"%s","timestamp":%d,"objectIDs":["a"]%s}`, user, 1_764_000_000_000+at, more)
+		return fmt.Sprintf(`{"type":"recommendation.shown","userToken":%q,"timestamp":%d,"objectIDs":["a"]%s}`, user, 1_764_000_000_000+at, more)
 	}
 	const id, index = `,"queryID":"43b15df305339e827f0ac0bdc5ebcaa7"`, `,"index":"i"`
 	for _, c := range []struct{ name, text, want string }{
@@ -402,7 +402,7 @@ func TestHintsBelongToTheirMessages(t *testing.T) {
 
 func TestMessagesOfSeveralTopicsMeet(t *testing.T) {
 	record := func(seq int, topic, value string) string {
-		return fmt.Sprintf(`{"seq":%d,"topic":"%s","time":1764000000000,"key":"u","value":%s}`, seq, topic, quote(value))
+		return fmt.Sprintf(`{"seq":%d,"topic":%q,"time":1764000000000,"key":"u","value":%s}`, seq, topic, quote(value))
 	}
 	text := record(0, "views", `{"type":"recommendation.shown","userToken":"v","index":"i","objectIDs":["x"]}`) + "\n" +
 		record(1, "views", `{"type":"recommendation.shown","userToken":"u","index":"i","queryID":"43b15df305339e827f0ac0bdc5ebcaa7","objectIDs":["a"]}`) + "\n" +

@@ -3,6 +3,7 @@ package join_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -186,7 +187,7 @@ func TestEveryReasonForPassingOverIsTold(t *testing.T) {
 			if c.attribution != "" {
 				r.Attribution = c.attribution
 			}
-			messages := append(c.before, raw(100, 1000, c.last))
+			messages := slices.Concat(c.before, []storefront.Message{raw(100, 1000, c.last)})
 			got := explain(t, configOf(r), explainedAt+60_000, messages).of[100]
 			if len(got) != 1 || got[0].From != c.from {
 				t.Fatalf("got %+v, want one from %q", got, c.from)
