@@ -29,12 +29,12 @@ func newCheckCommand(a *app) *cobra.Command {
 		Short: "Says what would become of raw messages, without Kafka",
 		Long: `Judges raw messages as the worker would, and prints the Insights events they
 give, or why they are refused or absorbed. Nothing is sent. A FILE holds one
-message, or one a line; - is standard input. Lines as simulate writes them are
-read too.
+message, or one a line; - is standard input. Records as simulate writes them
+are read too, each with its partition, key and time.
 
 The messages are read in their order, as one partition of a topic: impressions
 among them answer for clicks and purchases, and a second copy of an id is
-absorbed. A message is written at its own timestamp, or now. What still waits
+absorbed. One without a timestamp has the time of the call. What still waits
 when the last one is read is decided as at the end of the log.
 
 --explain says of each clicked or bought object which impression or click gave
