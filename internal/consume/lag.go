@@ -120,6 +120,18 @@ func (g *Generation) peek(ctx context.Context, leader int32, p *Partition, offse
 	return batch{}, false
 }
 
+// OldestTime is the timestamp, in milliseconds, of the oldest unsettled message, 0 where there is none;
+// false: it is not known, or the message has none. It is known of paused partitions too.
+func (p *Partition) OldestTime() (ms int64, known bool) {
+	oldest, held := p.Oldest()
+	frontier := p.Frontier()
+	if frontier >= p.end.Load() {
+		return 0, true
+	}
+	from, _ := p.lagTimes(frontier, oldest, held)
+	return max(from, 0), from > 0
+}
+
 // lagTimes gives the timestamps of the oldest unsettled message and of the last one, both -1 where they
 // are not known or nothing is unsettled.
 func (p *Partition) lagTimes(frontier int64, oldest Oldest, held bool) (from, to int64) {

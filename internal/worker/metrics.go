@@ -293,22 +293,15 @@ func (w *Worker) emitPartitions(emit telemetry.Emit) {
 }
 
 // eachPartition tells, for each partition, the record timestamp of its oldest unsettled message: 0
-// if there is none. It is not known before the first message of the generation was read.
+// if there is none. It may not be known yet.
 func (w *Worker) eachPartition(tell func(topic string, partition int32, since int64, known bool)) {
 	g := w.current.Load()
 	if g == nil || g.ended() {
 		return
 	}
-	for p, trail := range g.trails {
-		frontier := p.Frontier()
-		since := int64(0)
-		if frontier < p.End() {
-			if since = trail.recorded(frontier); since == 0 {
-				tell(p.Topic, p.ID, 0, false)
-				continue
-			}
-		}
-		tell(p.Topic, p.ID, since, true)
+	for p := range g.trails {
+		since, known := p.OldestTime()
+		tell(p.Topic, p.ID, since, known)
 	}
 }
 

@@ -166,7 +166,9 @@ func (r *runner) handle(ctx context.Context, i int, chunk *consume.Chunk) error 
 	r.g.receive(fresh(chunk, r.source.Partitions[i].Start()))
 	next := chunk.Records[n-1].Offset + 1
 	progress := newProgress(chunk, r)
+	chunk.Tag(progress)
 	way := newLeg(n)
+	defer func() { r.trails[i].add(way, r.task.Progress(i)) }() // also of a chunk that is left half-way
 	for k := range n {
 		rec := &chunk.Records[k]
 		msg := toMessage(rec)

@@ -15,8 +15,7 @@ import (
 // time of the records before it. It goes into the commit's metadata, so that the next owner, or
 // this worker after a crash, believes a miss neither earlier nor later than this life would have.
 //
-// It also knows the records' timestamps, for the age of the oldest unsettled message. It holds 24
-// bytes for each message in flight, whose number the byte budget bounds.
+// It holds 16 bytes for each message in flight, whose number the byte budget bounds.
 type trail struct {
 	// inherited is what owners before this one settled beyond the start: those messages are read for
 	// their effects only.
@@ -26,23 +25,21 @@ type trail struct {
 	mu   sync.Mutex
 	legs []leg
 	last int64 // the progress after all records that were read
-	time int64 // the timestamp of the last record that was read; 0: none was
 }
 
-// leg is the trail through one chunk: before the record at offsets[i], with the timestamp times[i],
-// the progress was progress[i].
+// leg is the trail through one chunk: before the record at offsets[i] the progress was progress[i].
 type leg struct {
-	offsets, progress, times []int64
+	offsets, progress []int64
 }
 
 func newLeg(n int) leg {
-	all := make([]int64, 3*n)
-	return leg{all[:0:n], all[n : n : 2*n], all[2*n : 2*n]}
+	all := make([]int64, 2*n)
+	return leg{all[:0:n], all[n:n]}
 }
 
 // step adds a record that is about to be read.
 func (l *leg) step(rec *consume.Record, progress int64) {
-	l.offsets, l.progress, l.times = append(l.offsets, rec.Offset), append(l.progress, progress), append(l.times, rec.Time)
+	l.offsets, l.progress = append(l.offsets, rec.Offset), append(l.progress, progress)
 }
 
 // add appends the trail of a chunk that was read, and the progress after it.
@@ -51,24 +48,6 @@ func (t *trail) add(l leg, last int64) {
 	defer t.mu.Unlock()
 	t.legs = append(t.legs, l)
 	t.last = last
-	if n := len(l.times); n > 0 {
-		t.time = l.times[n-1]
-	}
-}
-
-// recorded is the timestamp of the record at an offset or the next one after it. Of a record that was
-// not read yet it gives the timestamp of the last one that was: it is not much younger. 0: not known.
-func (t *trail) recorded(offset int64) int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i := range t.legs {
-		l := &t.legs[i]
-		if n := len(l.offsets); n > 0 && l.offsets[n-1] >= offset {
-			k, _ := slices.BinarySearch(l.offsets, offset)
-			return max(0, l.times[k])
-		}
-	}
-	return max(0, t.time)
 }
 
 // at is the progress before an offset that is about to be committed, and forgets what lies before it.

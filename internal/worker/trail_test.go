@@ -18,33 +18,20 @@ func walk(t *trail, offsets ...int64) {
 
 func TestTheTrailTellsTheProgressBeforeEachOffset(t *testing.T) {
 	tr := trail{last: 7}
-	if tr.at(100) != 7 || tr.recorded(100) != 0 {
+	if tr.at(100) != 7 {
 		t.Error("before anything was read the trail knows more than the commit")
 	}
 	walk(&tr, 100, 101, 105) // offsets have gaps
 	walk(&tr, 106, 107)
-	for _, c := range []struct{ frontier, progress, recorded int64 }{
-		{100, 1000, 1100}, {101, 1010, 1101}, {102, 1050, 1105}, {105, 1050, 1105}, {106, 1060, 1106}, {107, 1070, 1107}, {108, 1080, 1107}, {200, 1080, 1107},
+	for _, c := range []struct{ frontier, progress int64 }{
+		{100, 1000}, {101, 1010}, {102, 1050}, {105, 1050}, {106, 1060}, {107, 1070}, {108, 1080}, {200, 1080},
 	} {
-		if got := tr.recorded(c.frontier); got != c.recorded {
-			t.Errorf("the record at %d has timestamp %d, want %d", c.frontier, got, c.recorded)
-		}
 		if got := tr.at(c.frontier); got != c.progress {
 			t.Errorf("progress before %d is %d, want %d", c.frontier, got, c.progress)
 		}
 	}
 	if len(tr.legs) != 0 {
 		t.Errorf("%d chunks are remembered that lie before the frontier", len(tr.legs))
-	}
-}
-
-func TestARecordWithoutATimestampHasNoAge(t *testing.T) {
-	var tr trail
-	l := newLeg(1)
-	l.step(&consume.Record{Offset: 5, Time: -1}, 0)
-	tr.add(l, 0)
-	if got := tr.recorded(5); got != 0 {
-		t.Errorf("timestamp %d", got)
 	}
 }
 
