@@ -29,6 +29,8 @@ type Result struct {
 	Allocated float64 `json:"allocated_bytes_per_message"`
 	// Peak is the most memory resident, in bytes.
 	Peak int64 `json:"peak_resident_bytes"`
+	// Pause is the longest time, in seconds, in which no event arrived.
+	Pause float64 `json:"longest_pause_seconds"`
 	// EventsPerRequest and BytesPerEvent are of the request bodies.
 	EventsPerRequest float64 `json:"events_per_request"`
 	BytesPerEvent    float64 `json:"bytes_per_event"`
@@ -72,6 +74,7 @@ var columns = []column{
 	{"allocs/message", "%.2f", func(r *Result) float64 { return r.Objects }},
 	{"B/message", "%.0f", func(r *Result) float64 { return r.Allocated }},
 	{"peak MB", "%.0f", func(r *Result) float64 { return float64(r.Peak) / 1e6 }},
+	{"longest pause s", "%.2f", func(r *Result) float64 { return r.Pause }},
 	{"events/request", "%.0f", func(r *Result) float64 { return r.EventsPerRequest }},
 }
 
@@ -97,7 +100,7 @@ func median(list []*Result, figure func(*Result) float64) float64 {
 	return values[len(values)/2]
 }
 
-// print writes the medians, and against the loop the median of the rounds' ratios: what disturbs
+// printTable writes the medians, and against the loop the median of the rounds' ratios: what disturbs
 // one round disturbs both of its runs.
 func printTable(w io.Writer, logs []*log, list []contestant, results []*Result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -137,6 +140,6 @@ func printRatios(t io.Writer, l *log, list []contestant, results []*Result) {
 			}
 			return median(ratios, func(r *Result) float64 { return r.CPU })
 		}
-		fmt.Fprintf(t, "%s : loop\t%.1fx\t%.1fx\t1/%.1f\t1/%.1f\t\t\t\t\t\t\t\n", c.name, ratio(columns[0].of), ratio(columns[1].of), 1/ratio(columns[2].of), 1/ratio(columns[3].of))
+		fmt.Fprintf(t, "%s : loop\t%.1fx\t%.1fx\t1/%.1f\t1/%.1f\t\t\t\t\t\t\t\t\n", c.name, ratio(columns[0].of), ratio(columns[1].of), 1/ratio(columns[2].of), 1/ratio(columns[3].of))
 	}
 }

@@ -82,7 +82,6 @@ func (e *env) sample(pid int, c, base counts) (s sample, err error) {
 		}
 	}
 	s.sink, err = cpuOf(e.sink.pid())
-	s.peak = peakOf(pid)
 	return s, err
 }
 
@@ -102,11 +101,7 @@ func (e *env) run(ctx context.Context, c contestant, l *log, round int) (*Result
 	if err != nil {
 		return nil, err
 	}
-	name := ""
-	if c.pprof && e.profiles != "" {
-		name = fmt.Sprintf("%s-%s-%d", l.Name, c.name, round+1)
-	}
-	result, err := e.watch(ctx, p, l, base, "http://"+metrics, name)
+	result, err := e.watch(ctx, p, l, base, "http://"+metrics, fmt.Sprintf("%s-%s-%d", l.Name, c.name, round+1), c.pprof && e.profiles != "")
 	if stopped := p.stop(); err == nil && stopped != nil {
 		err = fmt.Errorf("it did not stop cleanly: %w", stopped)
 	}
@@ -119,56 +114,101 @@ func (e *env) run(ctx context.Context, c contestant, l *log, round int) (*Result
 
 func (e *env) sinkEnded() error { return fmt.Errorf("the sink ended: %s", e.sink.tail()) }
 
-// watch samples until all events of the log have arrived. With a name it saves profiles.
-func (e *env) watch(ctx context.Context, p *process, l *log, base counts, metrics, name string) (*Result, error) {
+// watch waits until all events of the log have arrived, and measures between its marks.
+func (e *env) watch(ctx context.Context, p *process, l *log, base counts, metrics, name string, profile bool) (*Result, error) {
 	began := time.Now()
 	var profiling sync.WaitGroup
 	defer profiling.Wait()
-	var first, last *sample
-	var events int64
-	for events < l.Events {
+	w := watch{env: e, pid: p.pid(), log: l, base: base, metrics: metrics + "/metrics"}
+	for w.events < l.Events {
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %d of %d events have arrived", context.Cause(ctx), events, l.Events)
+			return nil, fmt.Errorf("%w: %d of %d events have arrived", context.Cause(ctx), w.events, l.Events)
 		case <-p.done:
-			return nil, fmt.Errorf("it ended when %d of %d events had arrived: %v", events, l.Events, p.err)
+			return nil, fmt.Errorf("it ended when %d of %d events had arrived: %v", w.events, l.Events, p.err)
 		case c, ok := <-e.counts:
 			if !ok {
 				return nil, e.sinkEnded()
 			}
-			events = c.events - base.events
-			reached := &first
-			switch {
-			case first == nil && events >= l.marks[0]:
-				profiling.Go(func() { e.profile(ctx, metrics, name) })
-			case first != nil && last == nil && events >= l.marks[1]:
-				reached = &last
-			default:
-				continue
-			}
-			s, err := e.sample(p.pid(), c, base)
+			begins, err := w.take(ctx, c)
 			if err != nil {
 				return nil, err
 			}
-			if s.allocations, err = scrape(ctx, metrics+"/metrics"); err != nil {
-				return nil, fmt.Errorf("read its metrics: %w", err)
+			if begins && profile {
+				profiling.Go(func() { e.profile(ctx, metrics, name) })
 			}
-			*reached = &s
 		}
 	}
-	if last == nil {
+	if w.last == nil {
 		return nil, fmt.Errorf("it delivered the log of %d messages between two looks of %v: take more -messages", l.Messages, tick)
 	}
-	r := resultOf(l, first, last)
-	r.Seconds, r.Delivered, r.Peak = time.Since(began).Seconds(), events, peakOf(p.pid())
+	r := resultOf(l, w.first, w.last)
+	r.Seconds, r.Delivered, r.Peak, r.Pause = time.Since(began).Seconds(), w.events, peakOf(p.pid()), w.pauses.longest.Seconds()
+	if w.pauses.longest > worthSaying {
+		say("%s: no event arrived for %v; the process wrote:\n%s", name, w.pauses.longest, p.tail())
+	}
 	return r, nil
+}
+
+// watch is the state of a run.
+type watch struct {
+	*env
+	pid     int
+	log     *log
+	base    counts // of the sink before the run
+	metrics string
+
+	events      int64
+	first, last *sample // at the marks
+	pauses      pauses
+}
+
+// take notes what the sink has counted, and says whether the measured part begins.
+func (w *watch) take(ctx context.Context, c counts) (begins bool, err error) {
+	w.events = c.events - w.base.events
+	if w.first != nil && w.last == nil {
+		w.pauses.note(w.events)
+	}
+	at := &w.first
+	switch {
+	case w.first == nil && w.events >= w.log.marks[0]:
+	case w.first != nil && w.last == nil && w.events >= w.log.marks[1]:
+		at = &w.last
+	default:
+		return false, nil
+	}
+	s, err := w.sample(w.pid, c, w.base)
+	if err != nil {
+		return false, err
+	}
+	if s.allocations, err = scrape(ctx, w.metrics); err != nil {
+		return false, fmt.Errorf("read its metrics: %w", err)
+	}
+	*at = &s
+	return at == &w.first, nil
+}
+
+// worthSaying is a time without events that asks for an explanation: the disk, or a defect.
+const worthSaying = 3 * time.Second
+
+// pauses finds the longest time in which no event arrived.
+type pauses struct {
+	events  int64
+	since   time.Time
+	longest time.Duration
+}
+
+func (p *pauses) note(events int64) {
+	now := time.Now()
+	if events == p.events && !p.since.IsZero() {
+		p.longest = max(p.longest, now.Sub(p.since))
+		return
+	}
+	p.events, p.since = events, now
 }
 
 // profile writes a CPU profile of some seconds of the run, and one of the allocations until then.
 func (e *env) profile(ctx context.Context, metrics, name string) {
-	if name == "" {
-		return
-	}
 	for _, p := range [][2]string{{"cpu", "profile?seconds=5"}, {"allocs", "allocs?gc=1"}} {
 		if err := save(ctx, metrics+"/debug/pprof/"+p[1], filepath.Join(e.profiles, name+"-"+p[0]+".prof")); err != nil {
 			say("no profile %s of %s: %v", p[0], name, err)
