@@ -207,6 +207,25 @@ func (w *world) onlyOnce(objects ...string) {
 	}
 }
 
+// onceBut fails unless all these objects arrived, and no more than so many of them twice.
+func (w *world) onceBut(twice int, objects ...string) {
+	w.t.Helper()
+	n, repeated := w.accepted(), 0
+	for _, o := range objects {
+		switch n[o] {
+		case 1:
+		case 2:
+			repeated++
+		default:
+			w.t.Errorf("object %s arrived %d times", o, n[o])
+		}
+		delete(n, o)
+	}
+	if repeated > twice || len(n) > 0 {
+		w.t.Errorf("%d objects arrived twice, at most %d may; %d should not have arrived", repeated, twice, len(n))
+	}
+}
+
 // numbered gives the names prefix-0, prefix-1, …
 func numbered(prefix string, n int) (names []string) {
 	for i := range n {
@@ -385,6 +404,26 @@ func (r *running) saysOnce(text string) {
 	list := slices.DeleteFunc(r.warnings(), func(l string) bool { return strings.Contains(l, "input topic does not exist") })
 	if len(list) != 1 || !strings.Contains(list[0], text) {
 		r.t.Errorf("want one warning with %q, got %d:\n%s", text, len(list), strings.Join(list, "\n"))
+	}
+}
+
+// saysNothingTwice fails if a warning was repeated, or one with the text is not among them: each
+// change of state is worth a line, each try is not.
+func (r *running) saysNothingTwice(text string) {
+	r.t.Helper()
+	seen, found := make(map[string]bool), false
+	for _, e := range r.logs.All() {
+		if e.Level < zapcore.WarnLevel {
+			continue
+		}
+		if seen[e.Message] {
+			r.t.Errorf("said twice: %s", line(&e))
+		}
+		seen[e.Message] = true
+		found = found || strings.Contains(line(&e), text)
+	}
+	if !found {
+		r.t.Errorf("nobody said %q:\n%s", text, r.lines())
 	}
 }
 

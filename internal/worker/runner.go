@@ -31,6 +31,10 @@ type runner struct {
 	restores []*restoreRange // by partition; nil: nothing is read again
 	waiting  atomic.Int64
 
+	way     leg // through the chunk that is being read, of partition at
+	at      int
+	done    []message // settled with the next flush
+	refused []refused
 	delta   telemetry.Delta
 	counted join.Counters // what was already added to the metrics
 	effects *effects
@@ -39,6 +43,12 @@ type runner struct {
 	mu       sync.Mutex
 	outcomes []outcome // of claimed messages, for the task to hear of
 	poke     chan struct{}
+}
+
+// refused is a message that becomes a dead letter with the next flush.
+type refused struct {
+	message message
+	letter  *deadletter.Letter
 }
 
 // outcome is what became of a message with a claim on its id.
@@ -167,12 +177,11 @@ func (r *runner) handle(ctx context.Context, i int, chunk *consume.Chunk) error 
 	next := chunk.Records[n-1].Offset + 1
 	progress := newProgress(chunk, r)
 	chunk.Tag(progress)
-	way := newLeg(n)
-	defer func() { r.trails[i].add(way, r.task.Progress(i)) }() // also of a chunk that is left half-way
+	r.way, r.at = newLeg(n), i
 	for k := range n {
 		rec := &chunk.Records[k]
 		msg := toMessage(rec)
-		way.step(rec, r.task.Progress(i))
+		r.way.step(rec.Offset, r.task.Progress(i))
 		err := r.task.Handle(i, message{progress, uint32(k)}, msg)
 		for err != nil {
 			if err = r.storeFailed(ctx, err); err != nil {
@@ -226,7 +235,23 @@ func (r *runner) storeFailed(ctx context.Context, err error) error {
 }
 
 // flush hands the encoded events to the batchers and adds up what happened.
+//
+// All that settles passes here, and after the trail through what was read, also of a chunk that is left
+// half-way: a commit may come at any moment, and tells the progress at its frontier.
 func (r *runner) flush() {
+	if len(r.way.offsets) > 0 {
+		r.trails[r.at].add(r.way, r.task.Progress(r.at))
+		r.way = r.way.rest()
+	}
+	for _, m := range r.done {
+		m.batch.chunk.Settle(int(m.i))
+	}
+	for k := range r.refused {
+		r.g.park(r.refused[k].message, r.refused[k].letter)
+	}
+	clear(r.done)
+	clear(r.refused)
+	r.done, r.refused = r.done[:0], r.refused[:0]
 	for app := range r.task.Runs {
 		run := &r.task.Runs[app]
 		if len(run.Entries) == 0 {
@@ -315,7 +340,7 @@ func (r *runner) kind(m message) insights.EventType {
 func (r *runner) Absorbed(m message, why join.Absorption) {
 	r.delta.Messages++
 	r.delta.Absorbed[why]++
-	m.batch.chunk.Settle(int(m.i))
+	r.done = append(r.done, m)
 }
 
 // Restored implements join.Output. What lies at or beyond the start was received once more: an owner
@@ -326,7 +351,7 @@ func (r *runner) Restored(m message) {
 		return
 	}
 	r.w.restored.Add(1)
-	m.batch.chunk.Settle(int(m.i))
+	r.done = append(r.done, m)
 }
 
 // Refused implements join.Output.
@@ -336,7 +361,7 @@ func (r *runner) Refused(m message, refusal *event.Refusal, about join.About) {
 	for _, o := range about.Resolved {
 		letter.Resolved = append(letter.Resolved, resolvedOf(o))
 	}
-	r.g.park(m, letter)
+	r.refused = append(r.refused, refused{m, letter})
 }
 
 // Keep implements join.Output.

@@ -27,7 +27,7 @@ type trail struct {
 	last int64 // the progress after all records that were read
 }
 
-// leg is the trail through one chunk: before the record at offsets[i] the progress was progress[i].
+// leg is the trail through one chunk, or a part of it: before the record at offsets[i] the progress was progress[i].
 type leg struct {
 	offsets, progress []int64
 }
@@ -38,8 +38,14 @@ func newLeg(n int) leg {
 }
 
 // step adds a record that is about to be read.
-func (l *leg) step(rec *consume.Record, progress int64) {
-	l.offsets, l.progress = append(l.offsets, rec.Offset), append(l.progress, progress)
+func (l *leg) step(offset, progress int64) {
+	l.offsets, l.progress = append(l.offsets, offset), append(l.progress, progress)
+}
+
+// rest is what is left of the leg's memory after the records it has.
+func (l *leg) rest() leg {
+	n := len(l.offsets)
+	return leg{l.offsets[n:], l.progress[n:]}
 }
 
 // add appends the trail of a chunk that was read, and the progress after it.

@@ -1,17 +1,23 @@
 package worker
 
 import (
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
-	"eventworker/internal/consume"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"eventworker/internal/config"
 )
 
-// walk adds a chunk of records with these offsets; their times and the progress are made of them.
+// walk adds a chunk of records with these offsets; the progress is made of them.
 func walk(t *trail, offsets ...int64) {
 	l := newLeg(len(offsets))
 	for _, o := range offsets {
-		l.step(&consume.Record{Offset: o, Time: 1000 + o}, 10*o)
+		l.step(o, 10*o)
 	}
 	t.add(l, 10*(offsets[len(offsets)-1]+1))
 }
@@ -23,15 +29,30 @@ func TestTheTrailTellsTheProgressBeforeEachOffset(t *testing.T) {
 	}
 	walk(&tr, 100, 101, 105) // offsets have gaps
 	walk(&tr, 106, 107)
-	for _, c := range []struct{ frontier, progress int64 }{
-		{100, 1000}, {101, 1010}, {102, 1050}, {105, 1050}, {106, 1060}, {107, 1070}, {108, 1080}, {200, 1080},
-	} {
-		if got := tr.at(c.frontier); got != c.progress {
-			t.Errorf("progress before %d is %d, want %d", c.frontier, got, c.progress)
+	for _, c := range [][2]int64{{100, 1000}, {101, 1010}, {102, 1050}, {105, 1050}, {106, 1060}, {107, 1070}, {108, 1080}, {200, 1080}} {
+		if got := tr.at(c[0]); got != c[1] {
+			t.Errorf("progress before %d is %d, want %d", c[0], got, c[1])
 		}
 	}
 	if len(tr.legs) != 0 {
 		t.Errorf("%d chunks are remembered that lie before the frontier", len(tr.legs))
+	}
+}
+
+func TestAChunkMayBeAddedInParts(t *testing.T) {
+	var tr trail
+	l := newLeg(4)
+	l.step(10, 1)
+	l.step(11, 2)
+	tr.add(l, 3)
+	l = l.rest()
+	l.step(12, 3)
+	l.step(13, 4)
+	tr.add(l, 5)
+	for frontier := int64(10); frontier <= 14; frontier++ {
+		if got := tr.at(frontier); got != frontier-9 {
+			t.Errorf("progress before %d is %d, want %d", frontier, got, frontier-9)
+		}
 	}
 }
 
@@ -46,4 +67,76 @@ func TestForeignMetadataSaysNothing(t *testing.T) {
 	if s := ParseCommit(seal("ew1 new=1 p=5"), "g", "t", 0, 9); s.Progress != 5 {
 		t.Errorf("a field of a later version hides the others: %+v", s)
 	}
+}
+
+// TestEveryCommitCarriesTheProgressOfWhatLiesBeforeIt: whenever it falls, in the middle of a chunk too.
+// What is absorbed settles soonest.
+func TestEveryCommitCarriesTheProgressOfWhatLiesBeforeIt(t *testing.T) {
+	const n = 100_000
+	w := newWorld(t)
+	base := time.Now().Add(-time.Hour).UnixMilli()
+	var records []*kgo.Record
+	for i := range int64(n) {
+		at := time.UnixMilli(base + i)
+		r := record("u", fmt.Sprintf(`{"type":"recommendation.shown","userToken":"u","timestamp":%d,"index":"products","objectIDs":["a"]}`, at.UnixMilli()))
+		r.Timestamp = at
+		records = append(records, r)
+	}
+	w.send(records...)
+
+	var mu sync.Mutex
+	wrong, commits := "", 0
+	w.cluster.ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		for _, of := range req.(*kmsg.OffsetCommitRequest).Topics {
+			for _, p := range of.Partitions {
+				if of.Topic != topic || p.Offset == 0 {
+					continue
+				}
+				mu.Lock()
+				commits++
+				if c := ParseCommit(*p.Metadata, group, topic, 0, p.Offset); c.Progress != base+p.Offset-1 {
+					wrong = fmt.Sprintf("the commit at %d says %d, want %d", p.Offset, c.Progress-base, p.Offset-1)
+				}
+				mu.Unlock()
+			}
+		}
+		return nil, nil, false
+	})
+	run := w.start(w.config(func(c *config.Config) {
+		c.Views.Send = false
+		c.Kafka.CommitInterval = 10 * time.Millisecond
+	}))
+	run.settles(n)
+	run.await("the last commit", func() bool { return w.committed(0) == n })
+	run.stop()
+	mu.Lock()
+	defer mu.Unlock()
+	if wrong != "" || commits == 0 {
+		t.Errorf("%d commits; %s", commits, wrong)
+	}
+}
+
+func TestTheNextOwnerStartsWithTheProgressOfTheCommit(t *testing.T) {
+	w := newWorld(t)
+	w.send(clicks("u", "a", 10)...)
+	run := w.start(w.config())
+	run.settles(10)
+	run.await("the commit", func() bool { return w.committed(0) == 10 })
+	progress := func(r *running) int64 {
+		for p, tr := range r.current.Load().trails {
+			if p.Topic == topic {
+				return tr.at(10)
+			}
+		}
+		return -1
+	}
+	before := progress(run)
+	run.stop()
+	run = w.start(w.config())
+	run.await("the next generation", func() bool { return run.current.Load() != nil })
+	if after := progress(run); after != before || after < time.Now().Add(-time.Minute).UnixMilli() {
+		t.Errorf("the progress was %d and is %d", before, after)
+	}
+	run.stop()
 }
