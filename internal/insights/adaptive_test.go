@@ -18,9 +18,9 @@ func newStation(servers int, takes func() time.Duration) *station {
 	return &station{takes: takes, servers: make(chan struct{}, servers)}
 }
 
-func (s *station) serve() {
+func (s *station) serve(takes time.Duration) {
 	s.servers <- struct{}{}
-	time.Sleep(s.takes())
+	time.Sleep(takes)
 	<-s.servers
 }
 
@@ -33,9 +33,10 @@ func throughput(l Limiter, s *station, d time.Duration) (answered, low, high int
 	low = math.MaxInt
 	begin := func() {
 		inFlight++
+		takes := s.takes()
 		go func() {
 			began := time.Now()
-			s.serve()
+			s.serve(takes)
 			done <- &Exchange{Status: 200, Result: "delivered", Events: 1000, Duration: time.Since(began)}
 		}()
 	}

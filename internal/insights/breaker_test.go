@@ -199,7 +199,7 @@ func TestEveryFailureKeepsTheEventsAndStopsFetchingAndEndsByItself(t *testing.T)
 					if s.State != kind.want.last || r.app.Away() == "" || s.Breaker == "closed" || (r.app.Ready() == nil) != kind.want.ready {
 						t.Errorf("status %+v, away %q, ready %v", s, r.app.Away(), r.app.Ready())
 					}
-					if last := r.api.calls[r.api.count()-1]; len(last.ids) != kind.want.probe {
+					if last := r.api.last(); len(last.ids) != kind.want.probe {
 						t.Errorf("a probe carries %d events", len(last.ids))
 					}
 					pass(6 * time.Minute)

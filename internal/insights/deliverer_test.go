@@ -397,9 +397,10 @@ func TestAnOlderRequestThatSucceedsEndsASystemicPause(t *testing.T) {
 			}
 			return a
 		})
-		r.submit(20)
 		r.next = 100
-		r.submit(1)
+		r.submit(1) // the dispatcher takes it first
+		r.next = 0
+		r.submit(20)
 		synctest.Wait()
 		if s := r.app.Status().State; s != StateSystemic {
 			t.Fatalf("state %s", s)

@@ -128,6 +128,13 @@ func (s *script) times() (at []time.Duration) {
 	return at
 }
 
+// last is the last request so far.
+func (s *script) last() call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[len(s.calls)-1]
+}
+
 func (s *script) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
