@@ -60,6 +60,7 @@ type line struct {
 }
 
 func newLine(s *shop) *line {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // the proxy has a logger of its own
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	proxy := toxiproxy.NewProxy(server, "insights", "127.0.0.1:0", strings.TrimPrefix(s.apiURL, "http://"))
 	if err := proxy.Start(); err != nil {
