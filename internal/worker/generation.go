@@ -200,7 +200,7 @@ func (g *generation) outcomes(t *tally, b *batch.Batch[part], from, to int, o in
 		}
 		left := m.batch.left[m.i].Add(-1)
 		kinds[left>>kindShift&kindMask]++
-		if left&leftMask == 0 {
+		if left&leftMask == 0 && left&takenBit == 0 {
 			g.finish(m, &delta)
 		}
 	}
@@ -261,6 +261,7 @@ func (g *generation) park(m message, letter *deadletter.Letter) {
 	g.mu.Lock()
 	g.letters++
 	g.mu.Unlock()
+	m.batch.left[m.i].Or(parkedBit)
 	reason := letter.Refusal.Reason
 	g.w.letters.Put(letter, func() {
 		g.w.written[reason].Inc()

@@ -24,8 +24,10 @@ type part = join.Part[message]
 // it hands events on; after that their outcomes come from the senders.
 type progress struct {
 	chunk *consume.Chunk
+	first int64 // the offset of the chunk's first record
 	run   *runner
-	// left counts the events of each message that have no outcome yet; above kindShift is their type.
+	// left counts the events of each message that have no outcome yet; above kindShift is their type, and
+	// above that are the bits of skip.go.
 	left []atomic.Int32
 	// claimed has a bit for each message whose outcome the task wants to know.
 	claimed []uint64
@@ -54,10 +56,15 @@ type failure struct {
 
 func newProgress(c *consume.Chunk, r *runner) *progress {
 	n := len(c.Records)
-	return &progress{chunk: c, run: r, left: make([]atomic.Int32, n), claimed: make([]uint64, (n+63)/64)}
+	return &progress{chunk: c, run: r, first: c.Records[0].Offset, left: make([]atomic.Int32, n), claimed: make([]uint64, (n+63)/64)}
 }
 
 func (p *progress) isClaimed(i uint32) bool { return p.claimed[i/64]&(1<<(i%64)) != 0 }
+
+// number tells messages apart, also after they were settled.
+func (m message) number() uint64 {
+	return uint64(m.batch.chunk.Partition.ID)<<48 ^ uint64(m.batch.first+int64(m.i))
+}
 
 // record is the message's record; valid until it is settled.
 func (m message) record() *consume.Record { return &m.batch.chunk.Records[m.i] }

@@ -43,6 +43,7 @@ type runner struct {
 	mu       sync.Mutex
 	outcomes []outcome // of claimed messages, for the task to hear of
 	poke     chan struct{}
+	skips    chan skipOrder
 }
 
 // refused is a message that becomes a dead letter with the next flush.
@@ -58,7 +59,7 @@ type outcome struct {
 }
 
 func (w *Worker) newRunner(g *generation, source *consume.Task, section querystore.Section) *runner {
-	r := &runner{w: w, g: g, source: source, section: section, poke: make(chan struct{}, 1)}
+	r := &runner{w: w, g: g, source: source, section: section, poke: make(chan struct{}, 1), skips: make(chan skipOrder)}
 	var sources []join.SourceConfig
 	for _, p := range source.Partitions {
 		before := ParseCommit(p.CommitMetadata(), w.cfg.Kafka.Group, p.Topic, p.ID, p.Start())
@@ -103,6 +104,10 @@ func (r *runner) run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-r.source.Wake():
 		case <-r.poke:
+		case order := <-r.skips:
+			if err := r.skip(ctx, order); err != nil {
+				return err
+			}
 		case <-timer.C:
 		}
 	}
@@ -365,7 +370,10 @@ func (r *runner) Refused(m message, refusal *event.Refusal, about join.About) {
 }
 
 // Keep implements join.Output.
-func (r *runner) Keep(m message) { m.batch.chunk.Detach(int(m.i)) }
+func (r *runner) Keep(m message) {
+	m.batch.left[m.i].Or(waitsBit)
+	m.batch.chunk.Detach(int(m.i))
+}
 
 // Kept implements join.Output.
 func (r *runner) Kept(m message) join.Message { return toMessage(m.record()) }

@@ -157,10 +157,7 @@ func (w *Worker) delivererConfig(g *consume.Generation) insights.DelivererConfig
 	d := &w.cfg.Delivery
 	return insights.DelivererConfig[part]{
 		MaxBytes: int(w.cfg.Batch.MaxBytes), MaxEventAge: d.MaxEventAge, MaxElapsedTime: d.MaxElapsedTime,
-		Message: func(p part) uint64 {
-			r := p.Message.record()
-			return uint64(p.Message.batch.chunk.Partition.ID)<<48 ^ uint64(r.Offset)
-		},
+		Message:             func(p part) uint64 { return p.Message.number() },
 		IsPurchase:          func(p part) bool { return p.Purchase },
 		DeadLetterAmbiguous: d.Ambiguous.Purchases == "dead-letter",
 		MaySend:             g.Alive,
@@ -176,7 +173,7 @@ func (w *Worker) consumerConfig(secure *tls.Config, mechanism sasl.Mechanism) co
 		create = slices.DeleteFunc(create, func(topic string) bool { return topic == "" })
 	}
 	return consume.Config{
-		CreateTopics: create,
+		CreateTopics: create, Why: w.why,
 		Brokers: k.Brokers, ClientID: k.ClientID, TLS: secure, SASL: mechanism, Dial: w.opts.Dial,
 		Group: k.Group, Topics: k.Topics, ReplayTopic: k.ReplayTopic, ShownTopics: k.ShownTopics, Copartitioned: k.Copartitioned,
 		StartOffset: consume.StartOffset(k.StartOffset), CommitInterval: k.CommitInterval,

@@ -77,6 +77,8 @@ const metadataVersion = "ew1"
 
 // Commit is what a commit's metadata says of a partition beside the offset.
 type Commit struct {
+	// Known is false for metadata that is none of ours, damaged, or of another offset.
+	Known bool
 	// Progress is the greatest event time of the records below the offset, 0: not known.
 	Progress int64
 	// Settled is what is settled at or beyond the offset.
@@ -104,6 +106,7 @@ func ParseCommit(text, group, topic string, partition int32, offset int64) (s Co
 	if fields[0] != metadataVersion {
 		return Commit{}
 	}
+	s.Known = true
 	for _, field := range fields[1:] {
 		name, value, _ := strings.Cut(field, "=")
 		ok := true

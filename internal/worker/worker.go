@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -143,6 +144,7 @@ func (w *Worker) assemble() error {
 	})
 	if err == nil {
 		w.handlePauses()
+		w.admin.HandleAction(http.MethodPost, SkipPath, "dead-letters the oldest unsettled message of a partition (?topic=&partition=&offset=)", http.HandlerFunc(w.handleSkip))
 	}
 	return err
 }
