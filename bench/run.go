@@ -108,7 +108,7 @@ func (e *env) run(ctx context.Context, c contestant, l *log, round int) (*Result
 	if err != nil {
 		return nil, fmt.Errorf("%s on %s: %w\n%s", c.name, l.Name, err, p.tail())
 	}
-	result.Log, result.Contestant, result.Round = l.Name, c.name, round
+	result.Log, result.Contestant, result.Round = l.Name, c.name, round+1
 	return result, nil
 }
 
