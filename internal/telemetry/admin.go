@@ -131,9 +131,10 @@ func (a *Admin) Run(ctx context.Context) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(a.listener) }()
+	ended := func(err error) error { return fmt.Errorf("the admin server on %s ended: %w", a.Addr(), err) }
 	select {
 	case err := <-served:
-		return fmt.Errorf("the admin server on %s ended: %w", a.Addr(), err)
+		return ended(err)
 	case <-ctx.Done():
 	}
 	polite, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminShutdown)
@@ -141,7 +142,9 @@ func (a *Admin) Run(ctx context.Context) error {
 	if server.Shutdown(polite) != nil {
 		server.Close()
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return ended(err)
+	}
 	return nil
 }
 

@@ -34,7 +34,9 @@ const (
 	KeySuppressed  = "suppressed" // lines of this message left out since the last one
 )
 
-// Topic, Partition and the functions below make the fields of the keys above.
+// The functions below make the fields of the keys above.
+
+// Topic is the name of a topic.
 func Topic(name string) zap.Field { return zap.String(KeyTopic, name) }
 
 // Partition is the number of a partition.

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -107,7 +108,7 @@ func (l *limited) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		return nil
 	}
 	if before > 0 {
-		fields = append(fields[:len(fields):len(fields)], zap.Int(KeySuppressed, before))
+		fields = append(slices.Clip(fields), zap.Int(KeySuppressed, before))
 	}
 	return l.Core.Write(e, fields)
 }

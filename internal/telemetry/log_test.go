@@ -79,7 +79,7 @@ func TestRepeatedLinesAreLimitedAndCounted(t *testing.T) {
 		out.Reset()
 		time.Sleep(logPeriod)
 		log.Warn("cannot reach the broker")
-		if want := fmt.Sprintf(`"%s":%d`, KeySuppressed, 100-logBurst); !strings.Contains(out.String(), want) {
+		if want := fmt.Sprintf(`%q:%d`, KeySuppressed, 100-logBurst); !strings.Contains(out.String(), want) {
 			t.Errorf("the next line does not say how many were left out: %s", out)
 		}
 	})
