@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -84,9 +85,7 @@ func flatMap(prefix string, m map[string]any) map[string]any {
 	flat := map[string]any{}
 	for k, v := range m {
 		if child, ok := v.(map[string]any); ok {
-			for ck, cv := range flatMap(join(prefix, k), child) {
-				flat[ck] = cv
-			}
+			maps.Copy(flat, flatMap(join(prefix, k), child))
 			continue
 		}
 		flat[join(prefix, k)] = v
@@ -447,7 +446,7 @@ func TestParseSizeAndDuration(t *testing.T) {
 
 func TestNearestNamesOnlyWhatIsAlike(t *testing.T) {
 	known := []string{"brokers", "group", "topics", "tls"}
-	for in, want := range map[string]string{"brokrs": "brokers", "gropu": "group", "TOPIC": "topics", "zzz": "", "xyz": "", "": ""} {
+	for in, want := range map[string]string{"brokrs": "brokers", "rgoup": "group", "TOPIC": "topics", "zzz": "", "xyz": "", "": ""} {
 		if got := Nearest(in, known); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", in, got, want)
 		}
@@ -483,15 +482,13 @@ func FuzzLoadNeverPanics(f *testing.F) {
 			t.Fatal(err)
 		}
 		loaded, err := Load(Sources{File: name, Env: []string{env}, Set: []string{set}})
-		if err == nil {
-			err = loaded.Print(&bytes.Buffer{}, "json", true)
-		} else if problemsOf(t, err)[0] == "" {
-			t.Error("a problem without words")
-			err = nil
-		} else {
-			err = nil
-		}
 		if err != nil {
+			if problemsOf(t, err)[0] == "" {
+				t.Error("a problem without words")
+			}
+			return
+		}
+		if err := loaded.Print(&bytes.Buffer{}, "json", true); err != nil {
 			t.Errorf("a valid configuration does not print: %v", err)
 		}
 	})

@@ -215,7 +215,7 @@ var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
 // yamlPlace is the file and the line that a syntax error names.
 func yamlPlace(name string, err error) string {
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil && m[1] != "" {
+	if m := yamlLine.FindStringSubmatch(err.Error()); len(m) > 1 && m[1] != "" {
 		return name + "(" + m[1] + ",1)"
 	}
 	return name
@@ -296,7 +296,7 @@ func (l *loader) loadSet(set []string) {
 
 func (l *loader) takeSet(path, text string) {
 	n, at := root, ""
-	for _, key := range strings.Split(path, ".") {
+	for key := range strings.SplitSeq(path, ".") {
 		child := n.child(key)
 		if child == nil {
 			if len(n.children) == 0 {

@@ -57,7 +57,7 @@ func sortProblems(problems []Problem, file string) {
 		case file == "" || !strings.HasPrefix(p.Source, file):
 			return 1, 0, 0
 		}
-		fmt.Sscanf(p.Source[len(file):], "(%d,%d)", &line, &column) // without a place they stay 0
+		_, _ = fmt.Sscanf(p.Source[len(file):], "(%d,%d)", &line, &column) // without a place they stay 0
 		return 0, line, column
 	}
 	slices.SortStableFunc(problems, func(a, b Problem) int {

@@ -114,7 +114,7 @@ func (n *node) childOfEnv(level string, names []string) (*node, string) {
 		return n.elem, strings.ToLower(level)
 	}
 	for _, c := range n.children {
-		if envLevel(c.name) == level || strings.ToUpper(c.name) == level {
+		if envLevel(c.name) == level || strings.ToUpper(c.name) == level { //nolint:gocritic // not EqualFold: only upper case names a setting
 			return c, c.name
 		}
 	}
