@@ -93,7 +93,7 @@ func cut(w http.ResponseWriter) {
 		conn = secure.NetConn() // no goodbye of TLS either
 	}
 	if tcp, ok := conn.(interface{ SetLinger(int) error }); ok {
-		tcp.SetLinger(0) // on failure the client sees an end of file: as good
+		_ = tcp.SetLinger(0) // on failure the client sees an end of file: as good
 	}
 	conn.Close()
 }

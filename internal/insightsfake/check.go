@@ -2,6 +2,7 @@ package insightsfake
 
 import (
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -220,13 +221,8 @@ func (c *checker) strictValues(v *view) rule {
 }
 
 func (c *checker) script(v *view) rule {
-	if c.refused == nil {
-		return noRule
-	}
-	for _, id := range v.objectIDs {
-		if c.refused(id) {
-			return ruleRefusedByScript
-		}
+	if c.refused != nil && slices.ContainsFunc(v.objectIDs, c.refused) {
+		return ruleRefusedByScript
 	}
 	return noRule
 }

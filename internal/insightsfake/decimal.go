@@ -52,7 +52,7 @@ func parseExponent[T text](s T) (int, bool) {
 		return 0, false
 	}
 	n := 0
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if n = n*10 + int(s[i]-'0'); n > maxExponent {
 			return 0, false
 		}

@@ -2,6 +2,7 @@ package insightsfake
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -60,9 +61,7 @@ func message(t *testing.T, w *httptest.ResponseRecorder) string {
 // is "", left out. Values are JSON.
 func with(base map[string]string, pairs ...string) string {
 	all := map[string]string{}
-	for k, v := range base {
-		all[k] = v
-	}
+	maps.Copy(all, base)
 	for i := 0; i < len(pairs); i += 2 {
 		all[pairs[i]] = pairs[i+1]
 	}

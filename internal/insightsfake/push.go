@@ -1,6 +1,7 @@
 package insightsfake
 
 import (
+	"errors"
 	"io"
 	"math"
 	"mime"
@@ -89,7 +90,7 @@ func (sc *scratch) receive(body io.Reader, length int64, limit int) (tooLarge bo
 		}
 		n, err := body.Read(sc.body[len(sc.body):min(cap(sc.body), limit)])
 		sc.body = sc.body[:len(sc.body)+n]
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return len(sc.body) >= limit, nil
 		}
 		if err != nil {
@@ -97,7 +98,7 @@ func (sc *scratch) receive(body io.Reader, length int64, limit int) (tooLarge bo
 		}
 	}
 	_, err = io.CopyN(io.Discard, body, maxDrain)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return true, err

@@ -2,6 +2,7 @@ package insightsfake
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -95,9 +96,7 @@ func typeCases() []ruleCase {
 // with2 is with for a base of further cases.
 func with2(base map[string]string, attribute, value string) map[string]string {
 	all := map[string]string{}
-	for k, v := range base {
-		all[k] = v
-	}
+	maps.Copy(all, base)
 	all[attribute] = value
 	return all
 }

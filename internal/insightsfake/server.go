@@ -207,7 +207,7 @@ func (s *Server) listAccepted(w http.ResponseWriter) {
 		return
 	}
 	w.Header().Set("Content-Type", listingType)
-	s.kept.WriteTo(w) // an error: the reader went away, and sees it on its side
+	_, _ = s.kept.WriteTo(w) // an error: the reader went away, and sees it on its side
 }
 
 func (s *Server) serveFaults(w http.ResponseWriter, r *http.Request) {
@@ -235,7 +235,7 @@ func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", typeJSON)
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	e.Encode(v) // an error: the reader went away, and sees it on its side
+	_ = e.Encode(v) // an error: the reader went away, and sees it on its side
 }
 
 // wait returns early, with false, if the client goes away.

@@ -1,6 +1,7 @@
 package insightsfake
 
 import (
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -160,8 +161,6 @@ func (s *Server) Stats() Stats {
 
 func copied(m map[string]int64) map[string]int64 {
 	out := make(map[string]int64, len(m))
-	for k, v := range m {
-		out[k] = v
-	}
+	maps.Copy(out, m)
 	return out
 }
