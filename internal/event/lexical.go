@@ -81,7 +81,7 @@ func (d *Decoder) skip(i int, p *place, depth int) int {
 	if i >= len(b) {
 		return d.fail(ruleTruncated, i)
 	}
-	end := -1
+	var end int
 	switch c := b[i]; c {
 	case '"':
 		if end, _ = scanString(b, i+1); end < 0 {

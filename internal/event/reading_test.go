@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -87,7 +88,7 @@ func readTimestamp(o *object) int64 {
 
 var (
 	hexPattern     = regexp.MustCompile(`^[0-9A-Fa-f]{32}$`)
-	messagePattern = regexp.MustCompile(`^message_[!-~]{1,120}$`)
+	messagePattern = regexp.MustCompile(`^message_[\x21-\x7e]{1,120}$`)
 )
 
 func readQueryID(o *object, ev *Event) []byte {
@@ -168,7 +169,7 @@ func readResult(request, result *object, ev *Event) {
 	if p, ok := request.get("queryParameters"); ok {
 		p := p.(*object)
 		tags = readTexts(p, "analyticsTags")
-		if token := readText(p, "userToken"); token != nil && string(token) != string(ev.UserToken) {
+		if token := readText(p, "userToken"); token != nil && !bytes.Equal(token, ev.UserToken) {
 			ev.TokenMismatch = true
 		}
 	}
