@@ -169,7 +169,7 @@ func TestRingDoesNotShrinkBelowWhatAFullDiskHasNotTaken(t *testing.T) {
 	for task := range int32(7) {
 		if task != 3 {
 			section := openTask(t, m.store, task)
-			defer section.Close()
+			t.Cleanup(func() { section.Close() })
 		}
 	}
 	e := m.impression()

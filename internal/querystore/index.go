@@ -35,7 +35,7 @@ func find(slots []uint64, tag uint32) int {
 	i := int(uint64(tag) * uint64(len(slots)) >> 32)
 	for {
 		s := slots[i]
-		if s == 0 || uint32(s>>32) == tag {
+		if s == 0 || s>>32 == uint64(tag) {
 			return i
 		}
 		if i++; i == len(slots) {

@@ -195,11 +195,11 @@ func (c *scanner) next(s *segment, n int) ([]byte, error) {
 		c.buf, c.from = c.buf[:kept], 0
 		end := kept + int(min(int64(want-kept), c.size-c.at))
 		got, err := s.file.ReadAt(c.buf[kept:end], c.at)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, c.failed(s, err)
 		}
 		c.buf = c.buf[:kept+got]
-		if c.at += int64(got); err == io.EOF {
+		if c.at += int64(got); errors.Is(err, io.EOF) {
 			c.size = c.at
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -205,9 +206,9 @@ func FuzzSegment(f *testing.F) {
 	y, _ = clickLayout([]byte("u"), &c)
 	click := make([]byte, y.size)
 	y.putClick(click, []byte("u"), &c)
-	f.Add(append(append(source, rec...), click...), uint16(0), true)
-	f.Add(append(make([]byte, 3*16), append(source, rec...)...), uint16(3), true) // coverage of sources that nobody named
-	f.Add(rec, uint16(0), true)                                                   // a record of a source that nobody named
+	f.Add(slices.Concat(source, rec, click), uint16(0), true)
+	f.Add(slices.Concat(make([]byte, 3*16), source, rec), uint16(3), true) // coverage of sources that nobody named
+	f.Add(rec, uint16(0), true)                                            // a record of a source that nobody named
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, b []byte, sources uint16, wrap bool) {
 		sub, err := os.MkdirTemp(dir, "")

@@ -171,7 +171,7 @@ func (l *impressionLog) readAt(s *segment, b []byte, addr uint64) error {
 	if n == len(b) {
 		return nil
 	}
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	return &IOError{Task: l.task, Op: "read", Path: s.path, Err: err}
