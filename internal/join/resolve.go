@@ -51,7 +51,8 @@ func (t *Task[M]) decide() error {
 			return err
 		}
 		if t.lookup.marked {
-			return t.copied()
+			t.copied()
+			return nil
 		}
 		if at == asMiss || !t.lookup.lacks() {
 			break
@@ -61,13 +62,12 @@ func (t *Task[M]) decide() error {
 }
 
 // copied absorbs a message whose id was delivered before.
-func (t *Task[M]) copied() error {
+func (t *Task[M]) copied() {
 	f := t.f
 	f.claimed = false
 	t.drop(f.m, t.claims.holder[f.m], true)
 	t.absorb(Duplicate)
 	t.decided()
-	return nil
 }
 
 // finish takes the answers, which are final, and sends the message.

@@ -1,6 +1,7 @@
 package join
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -242,7 +243,7 @@ func (t *Task[M]) place() *event.Refusal {
 	}
 	a := &t.rules.apps[f.app]
 	f.user = append(append(append(f.user[:0], a.name...), 0), f.ev.UserToken...)
-	if !f.kept && !f.src.Replay && string(f.msg.Key) != string(f.ev.UserToken) {
+	if !f.kept && !f.src.Replay && !bytes.Equal(f.msg.Key, f.ev.UserToken) {
 		t.Counters.NotKeyed++
 	}
 	if field, index := a.strangeIndex(&f.ev); field != "" {
