@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -50,16 +49,6 @@ func run(ctx context.Context, args []string, s streams) int {
 func (a *app) readerGone() bool {
 	r, ok := a.out.(*reader)
 	return ok && r.gone.Load()
-}
-
-// getenv is the value of one environment variable.
-func (a *app) getenv(name string) string {
-	for _, entry := range a.env {
-		if n, value, _ := strings.Cut(entry, "="); n == name {
-			return value
-		}
-	}
-	return ""
 }
 
 // outIsTerminal says whether standard output is a terminal; errIsTerminal the same of standard error.

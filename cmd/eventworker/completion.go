@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -42,10 +43,8 @@ values: bash, zsh, fish or powershell.`,
 }
 
 func oneShell(name string) error {
-	for _, s := range shells {
-		if s == name {
-			return nil
-		}
+	if slices.Contains(shells, name) {
+		return nil
 	}
 	hint := "; known: " + strings.Join(shells, ", ")
 	if near := config.Nearest(name, shells); near != "" {

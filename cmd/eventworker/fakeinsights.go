@@ -169,7 +169,9 @@ func (a *app) serveFake(ctx context.Context, listen string, o insightsfake.Optio
 	if server.Shutdown(polite) != nil {
 		server.Close()
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	s := api.Stats()
 	fmt.Fprintf(a.err, "answered %s; accepted %s, refused %d\n",
 		plural(int(s.Requests), "request"), plural(int(s.Events.Accepted), "event"), s.Events.Refused)

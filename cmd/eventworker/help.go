@@ -45,7 +45,7 @@ func writeHelp(w io.Writer, cmd *cobra.Command) {
 	if !cmd.HasParent() {
 		b.WriteString("\nTopics (eventworker help TOPIC): " + strings.Join(topicNames(), ", ") + "\n")
 	}
-	io.WriteString(w, b.String()) // a reader that went away is noticed by the stream
+	_, _ = io.WriteString(w, b.String()) // a reader that went away is noticed by the stream
 }
 
 // fold breaks a text into lines that fit beside a margin, which all but the first begin with.

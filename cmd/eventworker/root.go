@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -134,10 +135,8 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 
 // oneOf checks a flag's value against its choices.
 func oneOf(cmd *cobra.Command, flag, value string, choices ...string) error {
-	for _, c := range choices {
-		if value == c {
-			return nil
-		}
+	if slices.Contains(choices, value) {
+		return nil
 	}
 	hint := ""
 	if near := config.Nearest(value, choices); near != "" {

@@ -111,24 +111,30 @@ func startBroker(t *testing.T, o ...kfake.Opt) string {
 func readAll(t *testing.T, broker, topic string, partitions int) (records []kafka.Message) {
 	t.Helper()
 	for p := range partitions {
-		conn, err := kafka.DialLeader(t.Context(), "tcp", broker, topic, p)
+		records = append(records, readPartition(t, broker, topic, p)...)
+	}
+	return records
+}
+
+func readPartition(t *testing.T, broker, topic string, p int) (records []kafka.Message) {
+	t.Helper()
+	conn, err := kafka.DialLeader(t.Context(), "tcp", broker, topic, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, end, err := conn.ReadOffsets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{broker}, Topic: topic, Partition: p, MaxWait: 50 * time.Millisecond})
+	defer reader.Close()
+	for range end {
+		m, err := reader.ReadMessage(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
-		_, end, err := conn.ReadOffsets()
-		if err != nil {
-			t.Fatal(err)
-		}
-		reader := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{broker}, Topic: topic, Partition: p, MaxWait: 50 * time.Millisecond})
-		for range end {
-			m, err := reader.ReadMessage(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			records = append(records, m)
-		}
-		reader.Close()
+		records = append(records, m)
 	}
 	return records
 }
