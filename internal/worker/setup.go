@@ -130,12 +130,6 @@ func (w *Worker) newApplications() error {
 		}
 		tally := newTally(w.metrics, served.Name)
 		a := w.cfg.Insights.Applications[served.Name]
-		if d.Mode == "shadow" && a.AppID == "" { // no request is made, so none is needed
-			a.AppID = "shadow"
-		}
-		if d.Mode == "shadow" && a.APIKey == "" && a.APIKeyFile == "" {
-			a.APIKey = "shadow"
-		}
 		app, err := insights.NewApplication(insights.ApplicationConfig{
 			Name: served.Name, AppID: a.AppID, APIKey: string(a.APIKey), APIKeyFile: a.APIKeyFile,
 			Region: w.cfg.Insights.Region, Endpoint: w.cfg.Insights.Endpoint,
