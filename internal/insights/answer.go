@@ -26,7 +26,8 @@ func readWords(resp *http.Response) string {
 	return words(resp.StatusCode, resp.Header.Get("Content-Type"), kept)
 }
 
-func drain(body io.Reader) { io.Copy(io.Discard, io.LimitReader(body, maxDrain)) }
+// drain reads the rest of an answer; where it breaks off, the connection is not used again.
+func drain(body io.Reader) { _, _ = io.Copy(io.Discard, io.LimitReader(body, maxDrain)) }
 
 func words(status int, contentType string, body []byte) string {
 	body = bytes.TrimSpace(body)

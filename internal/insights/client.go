@@ -59,12 +59,12 @@ type client struct {
 // attempt is the number of the request among those that carried these events, from 1. From the second
 // on it goes out as the header X-Eventworker-Attempt, so that the other side can tell retries apart.
 func (c *client) send(ctx context.Context, p Payload, attempt int, second bool) (requests int, err error) {
-	err, stale := c.post(ctx, p, attempt, false)
+	stale, err := c.post(ctx, p, attempt, false)
 	if !stale || !second {
 		return 1, err
 	}
 	first := mayHaveBeenTaken(err)
-	err, _ = c.post(ctx, p, attempt+1, true)
+	_, err = c.post(ctx, p, attempt+1, true)
 	if r, ok := err.(*RetryableError); ok && first {
 		r.MayHaveBeenTaken = true
 	}
@@ -77,7 +77,7 @@ func mayHaveBeenTaken(err error) bool {
 }
 
 // post makes one request. stale says that it failed without an answer on a connection used before.
-func (c *client) post(ctx context.Context, p Payload, attempt int, second bool) (err error, stale bool) {
+func (c *client) post(ctx context.Context, p Payload, attempt int, second bool) (stale bool, err error) {
 	started := time.Now()
 	limited, cancel := context.WithTimeoutCause(ctx, c.timeout, errNoAnswer)
 	defer cancel()
@@ -97,7 +97,7 @@ func (c *client) post(ctx context.Context, p Payload, attempt int, second bool) 
 		x.Duration, x.Result = time.Since(started), resultOf(err)
 		c.exchanged(&x)
 	}
-	return err, stale
+	return stale, err
 }
 
 // attemptHeader is not among those that make Go's transport repeat a POST by itself, as

@@ -3,6 +3,7 @@ package insights
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"eventworker/internal/batch"
@@ -110,8 +111,8 @@ func (d *Deliverer[R]) land(it, sent *item[R], rest []*item[R], again bool) {
 		d.putBack(it, sent, rest)
 		return
 	}
-	for k := len(rest) - 1; k >= 0; k-- {
-		d.enqueue(rest[k], true)
+	for _, part := range slices.Backward(rest) {
+		d.enqueue(part, true)
 	}
 	if sent.j < it.j {
 		d.enqueue(it.part(sent.j, it.j), true)
