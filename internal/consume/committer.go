@@ -58,6 +58,9 @@ func (g *Generation) commit(ctx context.Context) (pending bool, err error) {
 	if len(commits) == 0 {
 		return false, nil
 	}
+	if began := time.Now(); g.c.cfg.Committed != nil {
+		defer func() { g.c.cfg.Committed(time.Since(began), commitResult(g.isStale(), pending, err)) }()
+	}
 	if err := g.c.handler.Sync(ctx); err != nil {
 		if ctx.Err() == nil {
 			g.c.condition.report("store sync", err)
@@ -93,6 +96,23 @@ func (p *Partition) toCommit(metadata func(*Partition, int64) (string, bool)) (c
 	}
 	moved := cm.offset > committed && cm.offset > p.start
 	return cm, moved || cm.metadata != p.said && metadata != nil && !p.mute
+}
+
+// The results of commits, as [Config.Committed] is told.
+const (
+	CommitOK     = "ok"
+	CommitFailed = "failed" // some partitions, or all; they are committed again
+	CommitFenced = "fenced" // the group went on without this member
+)
+
+func commitResult(stale, pending bool, err error) string {
+	switch {
+	case stale:
+		return CommitFenced
+	case err != nil || pending:
+		return CommitFailed
+	}
+	return CommitOK
 }
 
 // committed looks at each partition's answer.

@@ -83,6 +83,9 @@ type Config struct {
 	// Rewind is told of each task of an assignment and calls want for its partitions of which messages
 	// before the start are wanted once more; nil: none are.
 	Rewind func(t *Task, want func(p *Partition, r Rewind))
+	// Committed is told of each commit how long it took, the handler's Sync included, and its result;
+	// nil: nobody is.
+	Committed func(took time.Duration, result string)
 	// Poison overwrites buffers before they are used again, so that tests see who reads them too late.
 	Poison bool
 

@@ -116,6 +116,9 @@ func (ln *lane) retire() bool {
 // send makes one request and acts on its outcome.
 func (ln *lane) send(ctx context.Context, batch []*letter, epoch int) {
 	err := ln.writer.produce(ctx, ln.partition, batch)
+	if err != nil && ctx.Err() == nil && ln.writer.cfg.Failed != nil {
+		ln.writer.cfg.Failed()
+	}
 	switch {
 	case err == nil:
 		ln.backoff.Reset()

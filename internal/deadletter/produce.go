@@ -28,7 +28,9 @@ func (w *Writer) produce(ctx context.Context, source int32, batch []*letter) err
 		Topic:        w.cfg.Topic,
 		Partition:    int(source) % count,
 		RequiredAcks: kafka.RequireAll,
-		Records:      &recordReader{letters: batch, now: time.Now()},
+		// A record that fitted its own topic compressed must fit here, too.
+		Compression: kafka.Lz4,
+		Records:     &recordReader{letters: batch, now: time.Now()},
 	})
 	switch {
 	case err != nil:

@@ -27,7 +27,7 @@ func TestApacheKafkaTakesLettersUntouchedAndInOrder(t *testing.T) {
 	want := map[int32][]int64{}
 	var written sync.WaitGroup
 	huge := rejected()
-	huge.Value = make([]byte, 30_000)
+	huge.Value = noise(30_000)
 	w.Put(huge, func() { t.Error("a record that does not fit was written") })
 	for offset := range int64(300) {
 		l := rejected()

@@ -40,6 +40,8 @@ type Config struct {
 	// MaxEventAge is only compared with the topic's retention, to warn where a dead letter would go
 	// before its last chance to be replayed; 0: no comparison.
 	MaxEventAge time.Duration
+	// Failed is told of each write that failed and will be repeated; nil: nobody is.
+	Failed func()
 }
 
 const (

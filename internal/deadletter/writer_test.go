@@ -2,8 +2,10 @@ package deadletter
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"strconv"
 	"strings"
@@ -345,9 +347,9 @@ func TestATopicWithASmallLimitTakesABatchInPieces(t *testing.T) {
 func TestALetterThatIsTooLargeLosesItsOptionalHeadersFirst(t *testing.T) {
 	r := limited(t, 4000)
 	large := func(l *Letter) {
-		l.Value = make([]byte, 2500)
+		l.Value = noise(2500)
 		for i := range 100 {
-			l.Resolved = append(l.Resolved, Resolved{Index: i, QueryID: "43b15df305339e827f0ac0bdc5ebcaa7", IndexName: "products", Position: 1})
+			l.Resolved = append(l.Resolved, Resolved{Index: i, QueryID: hex.EncodeToString(noise(16 * (i + 1))[16*i:]), IndexName: "products", Position: 1})
 		}
 	}
 	r.put(0, 1, large)
@@ -370,7 +372,7 @@ func TestARecordThatDoesNotFitIsHeldLoudlyWhileOthersGoOn(t *testing.T) {
 	r := limited(t, 4000)
 	var wasWritten atomic.Bool
 	huge := rejected()
-	huge.Partition, huge.Offset, huge.Value = 0, 1, make([]byte, 5000)
+	huge.Partition, huge.Offset, huge.Value = 0, 1, noise(5000)
 	stuck := make(chan struct{})
 	r.put(0, 0)
 	r.writer.Put(huge, func() { wasWritten.Store(true); close(stuck) })
@@ -493,7 +495,7 @@ func TestAbandonWhileALetterIsBeingRefusedTouchesNoNewLetter(t *testing.T) {
 		return nil, nil, false
 	})
 	huge := rejected()
-	huge.Partition, huge.Value = 0, make([]byte, 5000)
+	huge.Partition, huge.Value = 0, noise(5000)
 	r.writer.Put(huge, func() { t.Error("written") })
 	await(t, abandoned)
 	r.wait()
@@ -577,7 +579,7 @@ func TestCloseSaysHowManyLettersItLeaves(t *testing.T) {
 func TestCloseDoesNotWaitForLettersThatCannotBeWritten(t *testing.T) {
 	r := limited(t, 4000)
 	huge := rejected()
-	huge.Value = make([]byte, 5000)
+	huge.Value = noise(5000)
 	r.writer.Put(huge, func() { t.Error("written") })
 	eventually(t, "the letter is not held", func() bool { return r.heldLetters() == 1 })
 	if err := r.writer.Close(context.Background()); err == nil || !strings.Contains(err.Error(), "1 dead letters") {
@@ -653,4 +655,11 @@ func TestAWriterWithoutTargetIsRefused(t *testing.T) {
 			t.Errorf("%+v: %v", cfg, err)
 		}
 	}
+}
+
+// noise is n bytes that no compression makes smaller, the same ones each time.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{}).Read(b) // it never fails
+	return b
 }

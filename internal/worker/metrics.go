@@ -190,14 +190,10 @@ func (c *joinCounts) written() [querystore.KindMark + 1]int64 {
 	return c.effects
 }
 
-// commits turns the consumer's counts of commits into counters.
-type commits struct {
-	ok, failed           prometheus.Counter
-	seenOK, seenFailures int64
-}
-
-func newCommits(m *telemetry.Metrics) commits {
-	return commits{ok: m.Commits.WithLabelValues("ok"), failed: m.Commits.WithLabelValues("failed")}
+// committed counts a commit.
+func (w *Worker) committed(took time.Duration, result string) {
+	w.metrics.Commits.WithLabelValues(result).Inc()
+	w.metrics.CommitDuration.Observe(took.Seconds())
 }
 
 // sample looks at what the consumer counts by itself. It is called every fifth of a second and once
@@ -205,10 +201,6 @@ func newCommits(m *telemetry.Metrics) commits {
 func (w *Worker) sample() {
 	n := w.kafka.Stats()
 	w.pauses.look(time.Now(), len(w.kafka.Status().Paused) > 0, &n)
-	c := &w.commits
-	c.ok.Add(float64(n.Commits - c.seenOK))
-	c.failed.Add(float64(n.CommitErrors - c.seenFailures))
-	c.seenOK, c.seenFailures = n.Commits, n.CommitErrors
 }
 
 // readMetrics adds what is read at a scrape.

@@ -63,7 +63,6 @@ type Worker struct {
 	health   *telemetry.Health
 	joined   joinCounts
 	written  [event.NumReasons]prometheus.Counter // dead letters
-	commits  commits
 	pauses   pauses
 	steering steering
 	topic    topicCheck
@@ -105,7 +104,10 @@ func New(cfg *config.Config, opts Options) (*Worker, error) {
 	if w.metrics == nil {
 		w.metrics = telemetry.NewMetrics()
 	}
-	w.ledger, w.written, w.commits = w.metrics.Ledger, lettersWritten(w.metrics), newCommits(w.metrics)
+	w.ledger, w.written = w.metrics.Ledger, lettersWritten(w.metrics)
+	for _, result := range []string{consume.CommitOK, consume.CommitFailed, consume.CommitFenced} {
+		w.metrics.Commits.WithLabelValues(result) // there from the start, at 0
+	}
 	if err := w.assemble(); err != nil {
 		w.close()
 		return nil, err
@@ -125,6 +127,7 @@ func (w *Worker) assemble() error {
 	if w.letters, err = deadletter.NewWriter(deadletter.Config{
 		Brokers: k.Brokers, Topic: k.DeadLetterTopic, Group: k.Group, ClientID: k.ClientID, TLS: secure, SASL: mechanism,
 		Dial: w.opts.Dial, CreateTopic: k.CreateTopics, MaxEventAge: w.cfg.Delivery.MaxEventAge,
+		Failed: w.metrics.DeadLetterFailures.Inc,
 	}, w.log.Named("deadletter")); err != nil {
 		return err
 	}
