@@ -72,7 +72,7 @@ func (a *app) runWorker(ctx context.Context, untilCaughtUp bool) error {
 // makes a container's limit known to it. GOGC and GOMEMLIMIT win over both.
 func tuneMemory(log *zap.Logger) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
+		debug.SetGCPercent(25)
 	}
 	if _, err := memlimit.Set(memlimit.WithRatio(0.9)); err != nil {
 		log.Warn("the container's memory limit could not be read; the collector does not know it", zap.Error(err))

@@ -38,7 +38,7 @@ type source struct {
 	atEnd    bool
 	applied  int64 // the section held the effects of all messages below this when the task began
 	written  int64 // and none of a message at or beyond this
-	// steps are where the progress grew, for tasks of several sources.
+	// steps are where the progress grew, for tasks of several live sources.
 	steps []step
 	// waiting are the clicks that wait, in the order they were read: they will leave an effect. The
 	// decided ones leave from the front.
@@ -69,6 +69,8 @@ type sources struct {
 	// not read any more is read to its end.
 	bySection []int64
 	names     []string
+	// live counts the sources that messages wait for: all but the replay topic.
+	live int
 }
 
 func (s *sources) add(src *source) {
@@ -77,6 +79,9 @@ func (s *sources) add(src *source) {
 		s.names = append(s.names, "")
 	}
 	s.list = append(s.list, src)
+	if !src.Replay {
+		s.live++
+	}
 	s.bySection[src.id] = src.Start
 	s.names[src.id] = src.Topic
 }
@@ -94,10 +99,10 @@ type step struct{ progress, next int64 }
 // it a look-up sees what was read until the oldest of them.
 const maxSteps = 1 << 16
 
-// climb notes the progress of a source after a record. With one source the place of a message says
-// all, and nothing is kept.
+// climb notes the progress of a source after a record. With one live source a look-up is made when
+// the log is just there, and nothing is kept.
 func (s *sources) climb(src *source) {
-	if len(s.list) == 1 || src.Replay {
+	if s.live == 1 || src.Replay {
 		return
 	}
 	if n := len(src.steps); n > 0 && src.steps[n-1].progress >= src.progress {
