@@ -47,6 +47,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 10s)
 bench: ## Run the Go benchmarks (BENCH=regexp, PKG=package)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
 
+.PHONY: bench-worker
+bench-worker: ## Measure the whole worker side by side with a hand-written loop (ARGS="-logs mix -rounds 3")
+	cd bench && go run . $(ARGS)
+
 .PHONY: vet
 vet: ## go vet
 	go vet ./...
