@@ -74,7 +74,7 @@ func (b *builder) event(index string, parts []int) *built {
 // views are the Insights events of a list of a shown message: one of every 20 objects, without
 // repeats, or of every 10 filters.
 func (b *builder) views(l *list, index string) {
-	for some := range slices.Chunk(unique(l.objectIDs), maxObjects) {
+	for some := range slices.Chunk(b.unique(l.objectIDs), maxObjects) {
 		b.event(index, nil).ObjectIDs = some
 	}
 	b.filters(l.facets, index)
@@ -202,18 +202,22 @@ func urlEncode(s string) string {
 }
 
 // unique is the list without repeats: the list itself where it has none.
-func unique(list []string) []string {
+func (b *builder) unique(list []string) []string {
+	var seen sketch
 	for i, s := range list {
-		if !contains(list[:i], s) {
+		h := roughHash(s)
+		if !seen.has(h) || !contains(list[:i], s) {
+			seen.add(h)
 			continue
 		}
-		once := slices.Clone(list[:i])
+		from := len(b.texts)
+		b.texts = append(b.texts, list[:i]...)
 		for _, s := range list[i+1:] {
-			if !contains(once, s) {
-				once = append(once, s)
+			if !contains(b.texts[from:], s) {
+				b.texts = append(b.texts, s)
 			}
 		}
-		return once
+		return b.texts[from:]
 	}
 	return list
 }

@@ -15,7 +15,10 @@ type expectation struct {
 }
 
 func compareExpectations(a, b expectation) int {
-	return cmp.Or(cmp.Compare(a.digest.Hi, b.digest.Hi), cmp.Compare(a.digest.Lo, b.digest.Lo), cmp.Compare(a.seq, b.seq))
+	if a.digest.Hi != b.digest.Hi {
+		return cmp.Compare(a.digest.Hi, b.digest.Hi)
+	}
+	return cmp.Or(cmp.Compare(a.digest.Lo, b.digest.Lo), cmp.Compare(a.seq, b.seq))
 }
 
 // expectations hold 24 bytes an event, in as many lists as a byte has values, so that growing one of

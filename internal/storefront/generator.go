@@ -52,10 +52,7 @@ func NewGenerator(c Config) (*Generator, error) {
 		users:  make([]visitor, c.Users),
 	}
 	g.userDraw = rand.NewZipf(g.random, c.UserSkew, 10, uint64(c.Users-1))
-	g.objects = make([]string, c.Objects)
-	for i := range g.objects {
-		g.objects[i] = "sku-" + strconv.Itoa(100_000+i)
-	}
+	g.objects = objectIDs(c.Objects)
 	for i := range g.tags {
 		g.tags[i] = []string{"shop", "page:" + strconv.Itoa(i)}
 	}
@@ -65,6 +62,22 @@ func NewGenerator(c Config) (*Generator, error) {
 		g.drawn[i] = uint32(z.Uint64())
 	}
 	return g, nil
+}
+
+// objectIDs are those of a shop with so many objects. They are parts of one text, which the garbage
+// collector sees once, however many lists they are in.
+func objectIDs(count int) []string {
+	var text []byte
+	ends := make([]int, count)
+	for i := range ends {
+		text = strconv.AppendInt(append(text, "sku-"...), int64(100_000+i), 10)
+		ends[i] = len(text)
+	}
+	all, ids, from := string(text), make([]string, count), 0
+	for i, end := range ends {
+		ids[i], from = all[from:end], end
+	}
+	return ids
 }
 
 // Config is the configuration with its defaults filled in.

@@ -25,16 +25,19 @@ func (m moment) before(n moment) bool {
 // impression is a shown list with a queryID.
 type impression struct {
 	moment
+	// sketch has a bit for each object, so that most lists without an object are told at a glance.
+	sketch       sketch
 	index, model name
 	offset       int64
 	queryID      string
 	objects      []name
-	// sketch has a bit for each object, so that most lists without an object are told at a glance.
-	sketch uint64
 }
 
-// sketchOf is an object's bit in a sketch.
-func sketchOf(object name) uint64 { return 1 << (object % 64) }
+// sketch is a set of numbers, roughly: those with the same last seven bits are one.
+type sketch [2]uint64
+
+func (s *sketch) add(n uint32)      { s[n%2] |= 1 << (n / 2 % 64) }
+func (s *sketch) has(n uint32) bool { return s[n%2]>>(n/2%64)&1 > 0 }
 
 // click is a clicked object that ended with a queryID.
 type click struct {
@@ -52,7 +55,7 @@ type history struct {
 
 func (h *history) addImpression(v impression) {
 	for _, o := range v.objects {
-		v.sketch |= sketchOf(o)
+		v.sketch.add(uint32(o))
 	}
 	h.impressions = append(h.impressions, v)
 	for i := len(h.impressions) - 1; i > 0 && v.before(h.impressions[i-1].moment); i-- {
@@ -95,9 +98,6 @@ type wanted struct {
 // position is where the impression lists the object, from 1 plus the offset; 0 if it does not.
 // The first occurrence counts.
 func (v *impression) position(object name) int {
-	if v.sketch&sketchOf(object) == 0 {
-		return 0
-	}
 	for i, o := range v.objects {
 		if o == object {
 			return int(v.offset) + i + 1
@@ -107,7 +107,8 @@ func (v *impression) position(object name) int {
 }
 
 func (v *impression) meets(w wanted) bool {
-	return (w.index == 0 || v.index == w.index) &&
+	return v.sketch.has(uint32(w.object)) &&
+		(w.index == 0 || v.index == w.index) &&
 		(w.model == 0 || v.model == w.model) &&
 		(w.queryID == "" || v.queryID == w.queryID) &&
 		v.position(w.object) > 0
@@ -116,6 +117,9 @@ func (v *impression) meets(w wanted) bool {
 // newest is the newest impression with a time in [t − window, t] that meets what is wanted, among
 // the user's newest 200 at t.
 func (h *history) newest(w wanted, t, window int64) *impression {
+	if w.object == noName {
+		return nil
+	}
 	counted := 0
 	for i := len(h.impressions) - 1; i >= 0 && counted < newestCount; i-- {
 		v := &h.impressions[i]

@@ -1,6 +1,9 @@
 package storefront
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // name stands for a text in a names; 0 is the empty text.
 type name uint32
@@ -14,7 +17,7 @@ type names struct {
 	text   []string
 	// recent remembers, by a rough hash of it, the last text that was looked for: few objects make
 	// most of the traffic.
-	recent [1 << 12]name
+	recent [1 << 14]name
 	// room is where the next lists of names go.
 	room []name
 }
@@ -49,11 +52,12 @@ func (n *names) known(s string) name {
 }
 
 // roughHash tells texts apart by their last eight bytes.
-func roughHash(s string) (h uint32) {
-	for i := max(0, len(s)-8); i < len(s); i++ {
-		h = h*31 + uint32(s[i])
+func roughHash(s string) uint32 {
+	if len(s) < 8 {
+		return uint32(len(s))
 	}
-	return h
+	// The odd number is 2⁶⁴ over the golden ratio: it spreads all bits into the upper ones.
+	return uint32(binary.LittleEndian.Uint64([]byte(s[len(s)-8:])) * 0x9e3779b97f4a7c15 >> 32)
 }
 
 // all are the numbers of a list of texts. Lists that are made one after the other share their memory.

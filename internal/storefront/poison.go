@@ -165,7 +165,7 @@ func (g *Generator) withoutIndex(user int, now int64) *said {
 	}
 	s := page
 	if g.chance(0.6) {
-		s = g.begin(user, clicked, now)
+		s = g.begin(new(said), user, clicked, now)
 		s.objects = []object{{id: "organic-" + strconv.FormatUint(g.random.Uint64()>>44, 10)}}
 	}
 	s.application = "outlet"
@@ -180,13 +180,13 @@ func (g *Generator) refusedByAPI(user int, now int64) *said {
 	}
 	switch g.random.IntN(3) {
 	case 0:
-		s := g.begin(user, shown, now)
+		s := g.begin(new(said), user, shown, now)
 		s.form = flatForm
 		s.lists = []list{g.list(s, models[0])}
 		s.lists[0].objectIDs = append(s.lists[0].objectIDs, bad)
 		return s
 	case 1:
-		s := g.begin(user, clicked, now)
+		s := g.begin(new(said), user, clicked, now)
 		s.index = g.index(s)
 		s.objects = []object{{id: bad}}
 		return s

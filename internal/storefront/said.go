@@ -103,10 +103,15 @@ func cleanQueryID(s string) string {
 	if isMessageID(s) {
 		return s
 	}
-	if len(s) != 32 || !hexDigits.all(s) {
+	switch {
+	case len(s) != 32:
 		return ""
+	case lowerHexDigits.all(s):
+		return s
+	case hexDigits.all(s):
+		return strings.ToLower(s)
 	}
-	return strings.ToLower(s)
+	return ""
 }
 
 // characters is a set of those that take one byte.
@@ -125,6 +130,7 @@ const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 var (
 	letters         = charactersOf(alphabet)
 	tokenCharacters = charactersOf(alphabet + "0123456789_=/+-")
+	lowerHexDigits  = charactersOf("0123456789abcdef")
 	hexDigits       = charactersOf("0123456789abcdefABCDEF")
 )
 

@@ -1,6 +1,7 @@
 package storefront
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,10 +14,10 @@ var (
 		{"category", "Men"}, {"size", "10,5"}, {"brand", "ACME"}, {"colour", "grün"}, {"category", "Sale"}}
 )
 
-// begin is a message of a user with what all types have.
-func (g *Generator) begin(user int, k kind, now int64) *said {
+// begin makes s a message of a user with what all types have.
+func (g *Generator) begin(s *said, user int, k kind, now int64) *said {
 	v := g.visitor(user)
-	s := &said{kind: k, userToken: v.token, authenticatedUserToken: v.account}
+	s.kind, s.userToken, s.authenticatedUserToken = k, v.token, v.account
 	if user%10 == 7 {
 		s.application = "outlet"
 	} else if g.chance(0.2) {
@@ -40,24 +41,30 @@ func (g *Generator) begin(user int, k kind, now int64) *said {
 
 // page is a page with recommended lists.
 func (g *Generator) page(user int, now int64) *said {
-	s := g.begin(user, shown, now)
+	room := new(struct { // most pages have one list: it lies beside the page
+		said
+		lists [1]list
+	})
+	s := g.begin(&room.said, user, shown, now)
 	switch draw := g.random.Float64(); {
 	case draw < 0.70:
 		s.form = flatForm
-		s.lists = []list{g.list(s, models[g.random.IntN(len(models))])}
+		s.lists = append(room.lists[:0], g.list(s, models[g.random.IntN(len(models))]))
 		if g.chance(0.1) {
 			s.lists[0].offset = g.between(1, 100)
 		}
 	case draw < 0.84:
 		s.form = listsForm
-		for range g.between(1, 5) {
+		count := g.between(1, 5)
+		s.lists = slices.Grow(room.lists[:0], int(count))
+		for range count {
 			s.lists = append(s.lists, g.list(s, models[g.random.IntN(len(models))]))
 		}
 	case draw < 0.94:
 		g.recommend(s)
 	default:
 		s.form = facetsForm
-		s.lists = []list{{index: g.index(s), facets: g.facets(30)}}
+		s.lists = append(room.lists[:0], list{index: g.index(s), facets: g.facets(30)})
 	}
 	if g.chance(0.3) {
 		s.id = "page-" + strconv.FormatUint(g.random.Uint64(), 36)
@@ -109,14 +116,14 @@ func (g *Generator) list(s *said, model string) list {
 		length = int(g.between(20, 31))
 	}
 	l.objectIDs = make([]string, 0, length)
-	var seen [4]uint64 // a bit for each object's number, roughly
+	var seen sketch
 	for len(l.objectIDs) < length {
 		// A second draw makes repeats rare, not impossible.
 		o := g.draw()
-		if seen[o%4]>>(o/4%64)&1 > 0 && contains(l.objectIDs, g.objects[o]) {
+		if seen.has(o) && contains(l.objectIDs, g.objects[o]) {
 			o = g.draw()
 		}
-		seen[o%4] |= 1 << (o / 4 % 64)
+		seen.add(o)
 		l.objectIDs = append(l.objectIDs, g.objects[o])
 	}
 	switch draw := g.random.Float64(); {
@@ -154,6 +161,7 @@ func (g *Generator) queryID() string {
 func (g *Generator) facets(most int64) (some []facet) {
 	count := int(g.between(1, min(most, int64(len(brands)))+1))
 	first := g.random.IntN(len(brands))
+	some = make([]facet, 0, count)
 	for i := range count {
 		some = append(some, brands[(first+i)%len(brands)])
 	}
@@ -176,7 +184,7 @@ func (g *Generator) seen(page *said) *list {
 
 // click is a click on what a page showed, or on something that nobody was shown.
 func (g *Generator) click(a arrival, now int64) *said {
-	s := g.begin(a.user, clicked, now)
+	s := g.begin(new(said), a.user, clicked, now)
 	if a.origin.application == "outlet" {
 		s.application = "outlet"
 	}
@@ -274,7 +282,7 @@ func (g *Generator) buy(a arrival, now int64) *said {
 	if g.chance(0.4) {
 		k = purchased
 	}
-	s := g.begin(a.user, k, now)
+	s := g.begin(new(said), a.user, k, now)
 	if a.origin.application == "outlet" {
 		s.application = "outlet"
 	}
@@ -289,6 +297,7 @@ func (g *Generator) buy(a arrival, now int64) *said {
 	}
 	l := g.seen(a.origin)
 	priced := g.chance(0.9)
+	s.items = make([]item, 0, count)
 	for range count {
 		s.items = append(s.items, g.item(s, l, priced))
 	}
