@@ -47,6 +47,7 @@ func commands(a *app) []*cobra.Command {
 		newSimulateCommand(a),
 		newFakeInsightsCommand(a),
 		newCheckCommand(a),
+		newGroupCommand(a),
 		newConfigCommand(a),
 		newVersionCommand(a),
 		newCompletionCommand(a),

@@ -3,6 +3,7 @@ package consume
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,13 +11,11 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/describegroups"
 )
 
 // Admin looks at a group, and moves its offsets, from outside. Make it with [NewAdmin] and close it.
-type Admin struct {
-	c      *Consumer
-	client *kafka.Client
-}
+type Admin struct{ c *Consumer }
 
 // NewAdmin makes an Admin of cfg's group and input topics. It does not connect yet.
 func NewAdmin(cfg Config) (*Admin, error) {
@@ -24,7 +23,7 @@ func NewAdmin(cfg Config) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Admin{c, &kafka.Client{Addr: c.addr, Transport: c.transport, Timeout: callTimeout}}, nil
+	return &Admin{c}, nil
 }
 
 // Close closes the connections.
@@ -102,31 +101,63 @@ func (a *Admin) Group(ctx context.Context) (*Group, error) {
 
 // describe asks for the group's state and members, and gives the owner of each partition.
 func (a *Admin) describe(ctx context.Context, g *Group) (owners map[topicPartition]string, err error) {
-	res, err := a.client.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{a.c.cfg.Group}})
-	if err == nil && len(res.Groups) != 1 {
-		err = errors.New("the coordinator does not describe the group")
-	}
-	if err == nil {
-		err = res.Groups[0].Error
-	}
+	msg, err := a.c.groupCall(ctx, &describegroups.Request{Groups: []string{a.c.cfg.Group}})
 	if err != nil {
-		var code kafka.Error
-		if errors.As(err, &code) {
-			err = denied(code, "group "+a.c.cfg.Group, "Describe")
-		}
 		return nil, fmt.Errorf("describe the group: %w", err)
 	}
+	res := msg.(*describegroups.Response)
+	if len(res.Groups) != 1 {
+		return nil, errors.New("describe the group: the coordinator does not name it")
+	}
+	described := &res.Groups[0]
+	g.State = described.GroupState
 	owners = map[topicPartition]string{}
-	g.State = res.Groups[0].GroupState
-	for _, m := range res.Groups[0].Members {
+	switch code := kafka.Error(described.ErrorCode); {
+	case code == kafka.GroupIdNotFound: // some brokers say this, others that it is dead
+		g.State = "Dead"
+		return owners, nil
+	case code != 0:
+		a.c.coordinatorMoved(code)
+		return nil, fmt.Errorf("describe the group: %w", denied(code, "group "+a.c.cfg.Group, "Describe"))
+	}
+	for i := range described.Members {
+		m := &described.Members[i]
 		g.Members = append(g.Members, GroupMember{m.MemberID, m.ClientID, m.ClientHost})
-		for _, t := range m.MemberAssignments.Topics {
-			for _, p := range t.Partitions {
-				owners[topicPartition{t.Topic, int32(p)}] = m.MemberID
-			}
+		for _, tp := range decodeAssignment(m.MemberAssignment) {
+			owners[tp] = m.MemberID
 		}
 	}
 	return owners, nil
+}
+
+// decodeAssignment reads what the group's leader assigned to a member, the beginning of which is alike
+// in all versions of the consumer protocol. What it does not understand assigns nothing.
+func decodeAssignment(b []byte) (tps []topicPartition) {
+	be, failed := binary.BigEndian, false
+	take := func(n int) []byte {
+		if failed || n < 0 || n > len(b) {
+			failed = true
+			return make([]byte, 4)
+		}
+		head := b[:n]
+		b = b[n:]
+		return head
+	}
+	take(2) // version
+	for range int32(be.Uint32(take(4))) {
+		topic := string(take(int(int16(be.Uint16(take(2))))))
+		for range int32(be.Uint32(take(4))) {
+			tp := topicPartition{topic, int32(be.Uint32(take(4)))}
+			if failed {
+				return nil
+			}
+			tps = append(tps, tp)
+		}
+		if failed {
+			return nil
+		}
+	}
+	return tps
 }
 
 // explain says what to do about an error of the brokers.

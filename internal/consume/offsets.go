@@ -41,7 +41,9 @@ func (c *Consumer) committed(ctx context.Context, tps []topicPartition) (map[top
 		return nil, fmt.Errorf("committed offsets: %w", err)
 	}
 	res := msg.(*offsetfetch.Response)
-	if code := kafka.Error(res.ErrorCode); code != 0 {
+	if code := kafka.Error(res.ErrorCode); code == kafka.GroupIdNotFound {
+		return map[topicPartition]commit{}, nil // a group that never committed
+	} else if code != 0 {
 		c.coordinatorMoved(code)
 		return nil, fmt.Errorf("committed offsets: %w", denied(code, "group "+c.cfg.Group, "Describe"))
 	}

@@ -27,7 +27,7 @@ func TestMetadataGivesBackTheNearestOfWhatIsSettled(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		frontier := rapid.Int64Range(0, 1<<50).Draw(t, "frontier")
 		want := Commit{Progress: rapid.Int64Range(0, 1<<45).Draw(t, "progress"), Settled: drawRanges(t, frontier)}
-		text := want.metadata("g", "t", 3, frontier)
+		text := want.Text("g", "t", 3, frontier)
 		if len(text) > maxMetadata || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' }) {
 			t.Fatalf("%d characters, want at most %d of printable ASCII", len(text), maxMetadata)
 		}
@@ -59,7 +59,7 @@ func TestMetadataGivesBackTheNearestOfWhatIsSettled(t *testing.T) {
 
 func TestMetadataOfAnotherGroupTopicPartitionOrOffsetOrDamagedSaysNothing(t *testing.T) {
 	s := Commit{Progress: 7, Settled: ranges{{From: 12, To: 20}}}
-	text := s.metadata("g", "t", 3, 10)
+	text := s.Text("g", "t", 3, 10)
 	if got := ParseCommit(text, "g", "t", 3, 10); got.Progress != 7 || !slices.Equal(got.Settled, s.Settled) {
 		t.Fatalf("%q reads as %+v", text, got)
 	}

@@ -85,10 +85,10 @@ type Commit struct {
 	Settled []consume.Range
 }
 
-// metadata is the text that is committed with a frontier: ASCII, versioned, checksummed, bound to
+// Text is what is committed with a frontier: ASCII, versioned, checksummed, bound to
 // group, topic, partition and offset, and at most maxMetadata characters long (docs/contract.md, section
 // 5). Its fields stand between spaces; readers pass over those they do not know.
-func (s *Commit) metadata(group, topic string, partition int32, offset int64) string {
+func (s *Commit) Text(group, topic string, partition int32, offset int64) string {
 	body := metadataVersion + " p=" + strconv.FormatInt(s.Progress, 10)
 	if settled := ranges(s.Settled).text(offset, maxMetadata-len(body)-len(" ")-len(" 01234567")); settled != "" {
 		body += " " + settled
@@ -156,7 +156,7 @@ func (w *Worker) commitMetadata(p *consume.Partition, frontier int64) (text stri
 		t.all = union(t.all[:0], t.own, t.inherited.from(frontier))
 		now.Settled = t.all
 	}
-	return now.metadata(w.cfg.Kafka.Group, p.Topic, p.ID, frontier), true
+	return now.Text(w.cfg.Kafka.Group, p.Topic, p.ID, frontier), true
 }
 
 // withoutRanges leaves out what is settled beyond the frontier. Only tests that measure what that is
