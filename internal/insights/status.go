@@ -100,12 +100,12 @@ func (a *Application) setPaused(paused bool, line string) bool {
 	return true
 }
 
-// nextTryAfter is when the next request can be made at the earliest, in Unix milliseconds; 0: now, or
-// when somebody says so.
+// nextTryAfter is when the next request can be made at the earliest, in Unix milliseconds; a time that
+// is over: at once.
 func (a *Application) nextTryAfter() int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.state == StateOK || a.probing || a.paused {
+	if a.state == StateOK {
 		return 0
 	}
 	return a.nextTry.UnixMilli()
