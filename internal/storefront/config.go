@@ -73,8 +73,8 @@ func (c Config) withDefaults() Config {
 	if c.End.IsZero() {
 		c.End = time.Now().Add(-time.Minute).Truncate(time.Millisecond)
 	}
-	count := time.Duration(c.Messages)
-	or(&c.Duration, max(min(count*5*time.Millisecond, 6*time.Hour), count*time.Millisecond, 10*time.Minute))
+	dense := time.Duration(c.Messages) * time.Millisecond
+	or(&c.Duration, max(min(5*dense, 6*time.Hour), dense, 10*time.Minute))
 	or(&c.Mix, Mix{Shown: 70, Clicked: 20, Bought: 10})
 	for _, s := range []struct {
 		share    *float64

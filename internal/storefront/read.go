@@ -42,7 +42,7 @@ var knownNames = set(`type userToken authenticatedUserToken id timestamp applica
 
 func set(words string) map[string]bool {
 	m := map[string]bool{}
-	for _, w := range strings.Fields(words) {
+	for w := range strings.FieldsSeq(words) {
 		m[w] = true
 	}
 	return m
@@ -179,14 +179,14 @@ func (r *reader) message(o tree) *said {
 	return s
 }
 
-// text is a text of 1 to max bytes, or absent.
-func (r *reader) text(o tree, field string, max int) string {
+// text is a text of 1 to most bytes, or absent.
+func (r *reader) text(o tree, field string, most int) string {
 	v, there := o[field]
 	if !there {
 		return ""
 	}
 	s, is := v.(string)
-	r.require(is && s != "" && len(s) <= max)
+	r.require(is && s != "" && len(s) <= most)
 	return s
 }
 
@@ -258,10 +258,10 @@ func (r *reader) objects(o tree, field string, low, high int) (objects []tree) {
 	return objects
 }
 
-func (r *reader) texts(o tree, field string, low, high, max int) (texts []string) {
+func (r *reader) texts(o tree, field string, low, high, most int) (texts []string) {
 	for _, v := range r.list(o, field, low, high) {
 		s, is := v.(string)
-		r.require(is && s != "" && len(s) <= max)
+		r.require(is && s != "" && len(s) <= most)
 		texts = append(texts, s)
 	}
 	return texts

@@ -150,7 +150,7 @@ func isMessageID(s string) bool {
 	if !is || len(s) > 128 {
 		return false
 	}
-	for i := 0; i < len(rest); i++ {
+	for i := range len(rest) {
 		if rest[i] < 0x21 || rest[i] > 0x7e {
 			return false
 		}
