@@ -166,6 +166,9 @@ func (c *Consumer) newGeneration(kg *kafka.Generation, l *layout) *Generation {
 				tasks[number] = t
 			}
 			p := &Partition{Topic: topic, ID: number, task: t, budget: g.budget, poison: c.cfg.Poison, wake: g.leaders.pokeAll}
+			for n := range l.counts[topic] {
+				p.numbers = append(p.numbers, n)
+			}
 			p.shown = len(c.cfg.ShownTopics) == 0 || slices.Contains(c.cfg.ShownTopics, topic)
 			p.fetch.unfold = 1.3 // the records of messages of a few hundred bytes
 			p.leader.Store(-1)

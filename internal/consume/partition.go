@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/segmentio/kafka-go"
 )
 
 // Partition is one partition of one topic for the time of a generation. Peek, Pop and SetWaiting
@@ -12,11 +14,12 @@ type Partition struct {
 	Topic string
 	ID    int32
 
-	task   *Task
-	budget *Budget
-	shown  bool // takes from the whole budget
-	poison bool
-	wake   func() // tells the fetchers to plan anew
+	task    *Task
+	budget  *Budget
+	shown   bool // takes from the whole budget
+	poison  bool
+	numbers []int  // of all partitions of the topic, for the balancer
+	wake    func() // tells the fetchers to plan anew
 
 	start    int64
 	first    int64 // what is read first
@@ -86,6 +89,11 @@ func (p *Partition) AtEnd() bool {
 	}
 	// The fetcher queues a chunk before it moves the position, so the position is read first.
 	return p.position.Load() >= p.end.Load() && p.queueLen() == 0
+}
+
+// Expects says whether Java's default partitioner, murmur2, puts a key into this partition.
+func (p *Partition) Expects(key []byte) bool {
+	return len(p.numbers) == 0 || kafka.Murmur2Balancer{Consistent: true}.Balance(kafka.Message{Key: key}, p.numbers...) == int(p.ID)
 }
 
 // Start is the offset that the generation starts at: the committed one or what start_offset says.

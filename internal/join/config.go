@@ -84,6 +84,7 @@ type rules struct {
 	attribution               Attribution
 	onMiss                    OnMiss
 	sendViews                 bool
+	hashTokens                bool
 	dedupe                    [event.Purchased + 1]bool
 	eventNames                [event.Purchased + 1][]byte
 	apps                      []app
@@ -105,7 +106,7 @@ func compile(c *Config) *rules {
 		window: c.Window.Milliseconds(), clickWindow: c.ClickWindow.Milliseconds(), skew: c.ClockSkew.Milliseconds(),
 		lateness: max(c.AllowedLateness, c.ClockSkew).Milliseconds(), wait: c.Wait.Milliseconds(),
 		maxAge: c.MaxEventAge.Milliseconds(), dedupeWindow: c.DedupeWindow.Milliseconds(),
-		attribution: c.Attribution, onMiss: c.OnMiss, sendViews: c.SendViews, now: c.Now,
+		attribution: c.Attribution, onMiss: c.OnMiss, sendViews: c.SendViews, hashTokens: c.HashTokens, now: c.Now,
 		byName:    make(map[string]int, len(c.Applications)),
 		useClicks: c.Attribution != ShownOnly, useShown: c.Attribution != ClickedOnly,
 	}

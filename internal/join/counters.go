@@ -14,6 +14,8 @@ type Counters struct {
 	NoCurrency, ValueDiffers, ValueTooLong int64
 	// NotKeyed counts messages whose key is not their userToken.
 	NotKeyed int64
+	// WrongPartition counts messages in a partition where murmur2 does not put their key.
+	WrongPartition int64
 	// ViewsOnly counts shown lists without a queryID: clickAnalytics was off.
 	ViewsOnly int64
 	// TokenMismatches counts shown messages whose Recommend request names another userToken.
@@ -40,5 +42,5 @@ func (c *Counters) Since(earlier *Counters) Counters {
 
 func (c *Counters) fields() []*int64 {
 	return []*int64{&c.Impressions, &c.Own, &c.Clicked, &c.Shown, &c.Skewed, &c.Plain, &c.MalformedQueryIDs, &c.MessageIDs,
-		&c.Unpositioned, &c.NoCurrency, &c.ValueDiffers, &c.ValueTooLong, &c.NotKeyed, &c.ViewsOnly, &c.TokenMismatches, &c.Waited}
+		&c.Unpositioned, &c.NoCurrency, &c.ValueDiffers, &c.ValueTooLong, &c.NotKeyed, &c.WrongPartition, &c.ViewsOnly, &c.TokenMismatches, &c.Waited}
 }

@@ -27,6 +27,9 @@ type SourceConfig struct {
 	// Replay marks the replay topic. Nothing live comes through it, so no message waits for it, and
 	// its times do not let history go.
 	Replay bool
+	// Expects says whether the partition is the one that the contract's partitioner gives a key; nil:
+	// nobody asks.
+	Expects func(key []byte) bool
 }
 
 // A source is one partition of the task.

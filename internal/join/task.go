@@ -243,9 +243,7 @@ func (t *Task[M]) place() *event.Refusal {
 	}
 	a := &t.rules.apps[f.app]
 	f.user = append(append(append(f.user[:0], a.name...), 0), f.ev.UserToken...)
-	if !f.kept && !f.src.Replay && !bytes.Equal(f.msg.Key, f.ev.UserToken) {
-		t.Counters.NotKeyed++
-	}
+	t.misplaced()
 	if field, index := a.strangeIndex(&f.ev); field != "" {
 		return f.refuse(event.Invalid, event.StageValidate, field, "index.allowed",
 			"index "+shorten(index)+" is not among the indices of application "+a.name)
@@ -259,6 +257,21 @@ func (t *Task[M]) place() *event.Refusal {
 			fmt.Sprintf("the timestamp is %d h old, delivery.max_event_age allows %d h", (t.now-f.stamp)/3600_000, t.rules.maxAge/3600_000))
 	}
 	return nil
+}
+
+// misplaced counts messages that a producer's settings put out of their user's way: with another
+// key, or where another partitioner puts it. With hashed tokens the key is what was hashed.
+func (t *Task[M]) misplaced() {
+	f := t.f
+	if f.kept || f.src.Replay {
+		return
+	}
+	switch {
+	case !t.rules.hashTokens && !bytes.Equal(f.msg.Key, f.ev.UserToken):
+		t.Counters.NotKeyed++
+	case f.src.Expects != nil && !f.src.Expects(f.msg.Key):
+		t.Counters.WrongPartition++
+	}
 }
 
 func (f *frame[M]) times() {

@@ -113,3 +113,25 @@ func readInOrder(t *testing.T, rules storefront.Rules, logs map[string][]storefr
 	a.fake.Accepted().Each(func(d insightsfake.Digest, n int) { events[d] = n })
 	return events
 }
+
+func TestMessagesOutOfTheirUsersWayAreCounted(t *testing.T) {
+	j := &journal{t: t, kept: map[uint64]join.Message{}, events: map[uint64]int{}, settled: map[uint64]string{}}
+	store := querystore.NewMemory(querystore.Options{})
+	defer func() { _ = store.Close() }()
+	section, err := store.Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expects := func(key []byte) bool { return string(key) != "elsewhere" }
+	task := join.NewTask(configOf(storefront.DefaultRules()), section, []join.SourceConfig{{Topic: "t", Shown: true, Expects: expects}}, j)
+	task.Clock(1_764_000_000_000)
+	for i, m := range []struct{ key, user string }{{"a", "a"}, {"b", "a"}, {"elsewhere", "elsewhere"}, {"", "a"}} {
+		value := fmt.Appendf(nil, `{"type":"recommendation.shown","userToken":%q,"timestamp":1764000000000,"objectIDs":["x"],"index":"products"}`, m.user)
+		if err := task.Handle(0, uint64(i), join.Message{Offset: int64(i), Time: 1_764_000_000_000, Key: []byte(m.key), Value: value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if task.Counters.NotKeyed != 2 || task.Counters.WrongPartition != 1 {
+		t.Errorf("%d not keyed and %d in a wrong partition, want 2 and 1", task.Counters.NotKeyed, task.Counters.WrongPartition)
+	}
+}

@@ -28,8 +28,9 @@ type generation struct {
 	deliverers []*insights.Deliverer[part]
 	trails     map[*consume.Partition]*trail
 
-	restoreBegan time.Time
-	restoredOnce atomic.Bool
+	restoreBegan                 time.Time
+	restoredOnce                 atomic.Bool
+	warnedKeys, warnedPartitions atomic.Bool
 
 	mu      sync.Mutex
 	over    bool // what happens now is counted as released already

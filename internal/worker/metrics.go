@@ -240,7 +240,7 @@ func (w *Worker) emitJoin(emit telemetry.Emit) {
 	for hint, n := range map[string]int64{
 		"malformed_query_id": c.MalformedQueryIDs, "message_id": c.MessageIDs, "unpositioned": c.Unpositioned,
 		"no_currency": c.NoCurrency, "value_differs": c.ValueDiffers, "value_too_long": c.ValueTooLong,
-		"not_keyed": c.NotKeyed, "views_only": c.ViewsOnly, "token_mismatch": c.TokenMismatches,
+		"not_keyed": c.NotKeyed, "wrong_partition": c.WrongPartition, "views_only": c.ViewsOnly, "token_mismatch": c.TokenMismatches,
 	} {
 		emit(telemetry.Hints, float64(n), hint)
 	}

@@ -74,7 +74,7 @@ func (w *Worker) newRunner(g *generation, source *consume.Task, section querysto
 		r.restores = append(r.restores, again)
 		sources = append(sources, join.SourceConfig{
 			Topic: p.Topic, Start: p.First(), Deliver: p.Start(), Settled: trail.inherited.ask(), Progress: trail.last,
-			Shown: w.carries(w.cfg.Kafka.ShownTopics, p.Topic), Clicked: w.carries(w.cfg.Kafka.ClickedTopics, p.Topic), Replay: p.Topic == w.cfg.Kafka.ReplayTopic,
+			Shown: w.carries(w.cfg.Kafka.ShownTopics, p.Topic), Clicked: w.carries(w.cfg.Kafka.ClickedTopics, p.Topic), Replay: p.Topic == w.cfg.Kafka.ReplayTopic, Expects: p.Expects,
 		})
 	}
 	r.effects = &effects{Section: section}
@@ -268,8 +268,23 @@ func (r *runner) flush() {
 	}
 	r.g.settle(&r.delta)
 	r.delta = telemetry.Delta{}
+	r.warn()
 	r.w.joined.add(&r.counted, &r.task.Counters, r.effects)
 	r.waiting.Store(int64(r.task.Waiting()))
+}
+
+// warn says, once in a generation for each cause, that producers put messages where their user's others
+// are not: their clicks and purchases go without the recommendation they came from.
+func (r *runner) warn() {
+	c := &r.task.Counters
+	if c.NotKeyed > 0 && r.g.warnedKeys.CompareAndSwap(false, true) {
+		r.w.log.Warn("messages are not keyed by their userToken: those of one user do not meet, and go unattributed; see eventworker_hints_total{hint=\"not_keyed\"}",
+			telemetry.Task(r.source.Number))
+	}
+	if c.WrongPartition > 0 && r.g.warnedPartitions.CompareAndSwap(false, true) {
+		r.w.log.Warn("messages lie where another partitioner than murmur2 puts their key: set the producer's partitioner (confluent-kafka: murmur2_random; kafka-go: Murmur2Balancer); see eventworker_hints_total{hint=\"wrong_partition\"}",
+			telemetry.Task(r.source.Number))
+	}
 }
 
 // hear tells the task what became of claimed messages, and settles them.

@@ -61,7 +61,7 @@ func (w *Worker) waiting() int {
 
 // checkHealth brings readiness and the pauses of fetching up to date.
 func (w *Worker) checkHealth() {
-	w.steer(time.Now())
+	w.steer()
 	k := w.kafka.Status()
 	why := "state " + string(k.State)
 	switch {

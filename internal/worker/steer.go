@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	"eventworker/internal/config"
 	"eventworker/internal/insights"
@@ -19,16 +18,12 @@ type steering struct {
 	why string
 }
 
-// trafficWindow is how long after its last events an application that works counts as one that may
-// get more, so that fetching goes on for it while others are away.
-const trafficWindow = time.Minute
-
 // steer pauses fetching while it would only fill memory, and lets it go on: Kafka is the buffer.
-func (w *Worker) steer(now time.Time) {
+func (w *Worker) steer() {
 	s := &w.steering
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	why := w.whyPause(now)
+	why := w.whyPause()
 	if why == s.why {
 		return
 	}
@@ -44,8 +39,9 @@ func (w *Worker) steer(now time.Time) {
 // whyPause says why nothing more should be fetched: every application with traffic is away, or one
 // that is away holds its share of the byte budget (docs/contract.md, section 4).
 //
+// An application that works counts as one with traffic: whether it has any is only seen by fetching.
 // One that is away and has nothing to deliver does not count: without events it could not be probed.
-func (w *Worker) whyPause(now time.Time) string {
+func (w *Worker) whyPause() string {
 	if w.allPaused() {
 		return "paused by hand"
 	}
@@ -64,7 +60,7 @@ func (w *Worker) whyPause(now time.Time) string {
 		switch {
 		case away != "" && load.Events > 0:
 			gone = append(gone, goneApplication{w.apps[i].Name(), away, load.Bytes})
-		case away == "" && (load.Events > 0 || now.Sub(load.Fed) < trafficWindow):
+		case away == "":
 			working++
 		}
 	}
@@ -158,7 +154,7 @@ func (w *Worker) changePause(change func(*insights.Application) bool) http.Handl
 			http.Error(out, "this group serves no application of this name; it serves "+strings.Join(append(state.Paused, state.Running...), ", "), http.StatusNotFound)
 			return
 		}
-		w.steer(time.Now())
+		w.steer()
 		out.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(out).Encode(state) // a caller that went away is no failure of ours
 	})
