@@ -59,7 +59,6 @@ type Deliverer[R any] struct {
 	expiry   int64              // no queued event expires before it
 	open     int                // events without outcome
 	held     int64              // bytes of these
-	fed      time.Time          // when a batch was submitted last
 	started  bool
 	draining bool
 	stop     context.CancelCauseFunc
@@ -93,7 +92,6 @@ func (d *Deliverer[R]) Submit(b *batch.Batch[R]) {
 	d.mu.Lock()
 	d.open += n
 	d.held += weight(b, 0, n)
-	d.fed = time.Now()
 	d.enqueue(&item[R]{b: b, j: n}, false)
 	d.mu.Unlock()
 	poke(d.wake)
@@ -132,15 +130,13 @@ func (d *Deliverer[R]) Pending() (events int, oldest int64) {
 type Load struct {
 	Events int
 	Bytes  int64 // of the encoded events
-	// Fed is when a batch was submitted last; zero: never.
-	Fed time.Time
 }
 
 // Load is what there is to do now.
 func (d *Deliverer[R]) Load() Load {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return Load{Events: d.open, Bytes: d.held, Fed: d.fed}
+	return Load{Events: d.open, Bytes: d.held}
 }
 
 // weight is the size of events i to j with a comma for each, so that the weights of parts add up.
