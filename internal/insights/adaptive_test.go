@@ -290,3 +290,31 @@ func TestApplicationFindsItsLimitByItself(t *testing.T) {
 		wantKinds(t, r, map[OutcomeKind]int{Delivered: 100})
 	})
 }
+
+func TestLimitGivesWayToLatencyWithinTwoWindowsAndTriesWhetherItHelped(t *testing.T) {
+	slower := func(l *adaptive, takes time.Duration) {
+		for range judgeLeast {
+			time.Sleep(takes)
+			l.Observe(&Exchange{Status: 200, Result: "delivered", Events: 1000, InFlight: l.Limit(), Duration: takes})
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		l := grown(32)
+		time.Sleep(sec)
+		if slower(l, 2*ms); l.Limit() != 22 {
+			t.Errorf("after answers that took twice as long: %d", l.Limit())
+		}
+		time.Sleep(sec)
+		if slower(l, 2*ms); l.Limit() != 32 {
+			t.Errorf("though fewer requests did not help: %d", l.Limit())
+		}
+		time.Sleep(sec)
+		if slower(l, 4*ms); l.Limit() != 22 {
+			t.Errorf("after answers that took twice as long as that: %d", l.Limit())
+		}
+		time.Sleep(sec)
+		if slower(l, 3*ms); l.Limit() != 22 {
+			t.Errorf("after fewer requests helped: %d", l.Limit())
+		}
+	})
+}
