@@ -351,12 +351,12 @@ func TestShadowReportsWhatWouldHaveBeenSent(t *testing.T) {
 
 func TestTypeOfAnEncodedEvent(t *testing.T) {
 	for typ := View; typ <= Purchase; typ++ {
-		if got := typeOf(AppendEvent(nil, &Event{Type: typ})); got != typ {
+		if got := TypeOf(AppendEvent(nil, &Event{Type: typ})); got != typ {
 			t.Errorf("%d reads as %d", typ, got)
 		}
 	}
 	for _, s := range []string{"", "{}", `{"eventType":"`, strings.Repeat("x", 100)} {
-		if got := typeOf([]byte(s)); got != 0 {
+		if got := TypeOf([]byte(s)); got != 0 {
 			t.Errorf("%q reads as %d", s, got)
 		}
 	}

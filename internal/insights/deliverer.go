@@ -310,7 +310,7 @@ func (d *Deliverer[R]) finish(it *item[R], o Outcome) {
 func (d *Deliverer[R]) countShadow(it *item[R]) {
 	var n [Purchase + 1]int64
 	for k := it.i; k < it.j; k++ {
-		n[typeOf(it.b.Event(k))]++
+		n[TypeOf(it.b.Event(k))]++
 	}
 	d.app.countShadow(it.b.Bytes(it.i, it.j), &n)
 }

@@ -35,8 +35,8 @@ const (
 	subtypeAt = len(`{"eventType":"conversion","eventSubtype":"`)
 )
 
-// typeOf is the type of an event that AppendEvent wrote; 0 if it cannot be one of its.
-func typeOf(encoded []byte) EventType {
+// TypeOf is the type of an event that AppendEvent wrote; 0 if it cannot be one of its.
+func TypeOf(encoded []byte) EventType {
 	switch {
 	case len(encoded) <= subtypeAt:
 		return 0

@@ -118,7 +118,7 @@ var Definitions = []Definition{
 	{Name: RequestsInFlight, Kind: GaugeKind, Read: true, Labels: []string{"application"}, Help: "Requests on the wire."},
 	{Name: RequestLimit, Kind: GaugeKind, Read: true, Labels: []string{"application"}, Help: "Requests that may be on the wire at a time, as found useful; at most delivery.max_in_flight."},
 	{Name: Retries, Kind: CounterKind, Labels: []string{"application"}, Help: "Requests that repeated events of an earlier one."},
-	{Name: BreakerOpen, Kind: GaugeKind, Read: true, Labels: []string{"application"}, Help: "1 while nothing is sent because requests keep failing."},
+	{Name: BreakerOpen, Kind: GaugeKind, Read: true, Labels: []string{"application"}, Help: "1 while nothing but probes is sent: requests keep failing, the application is misconfigured, or the API refuses everything."},
 	{Name: Misconfigured, Kind: GaugeKind, Read: true, Labels: []string{"application"}, Help: "1 while the API refuses the credentials or cannot be what the configuration names."},
 	{Name: EventAgeOldest, Kind: GaugeKind, Read: true, Help: "Age of the oldest unsettled message, from its event time."},
 	{Name: EventAgeLimit, Kind: GaugeKind, Read: true, Help: "delivery.max_event_age, to compare ages with."},

@@ -29,32 +29,6 @@ const (
 // byKind counts events by their type.
 type byKind [kindMask + 1]int
 
-// The beginnings of encoded events, as far as the types differ.
-const (
-	kindAt    = len(`{"eventType":"`)
-	subtypeAt = len(`{"eventType":"conversion","eventSubtype":"`)
-)
-
-// kindOf is the type of an encoded event; 0 if it is none that the worker sends.
-func kindOf(encoded []byte) insights.EventType {
-	if len(encoded) <= subtypeAt {
-		return 0
-	}
-	switch encoded[kindAt] {
-	case 'v':
-		return insights.View
-	case 'c':
-		if encoded[kindAt+1] == 'l' {
-			return insights.Click
-		}
-		if encoded[subtypeAt] == 'a' {
-			return insights.AddToCart
-		}
-		return insights.Purchase
-	}
-	return 0
-}
-
 // outcomeNames are the outcomes of refused events as metrics write them.
 var outcomeNames = map[insights.OutcomeKind]string{
 	insights.Rejected: "rejected", insights.TooLarge: "too-large", insights.Expired: "expired", insights.Ambiguous: "ambiguous",

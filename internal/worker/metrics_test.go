@@ -262,11 +262,11 @@ func TestPausesAreTimeWithAReasonOrWithoutRoom(t *testing.T) {
 func TestTheTypeOfAnEncodedEventIsRead(t *testing.T) {
 	for kind := insights.View; kind <= insights.Purchase; kind++ {
 		e := insights.Event{Type: kind, EventName: []byte("n"), Index: []byte("i"), UserToken: []byte("u"), Timestamp: 1, ObjectIDs: [][]byte{[]byte("o")}}
-		if got := kindOf(insights.AppendEvent(nil, &e)); got != kind || kinds[got] == "" {
+		if got := insights.TypeOf(insights.AppendEvent(nil, &e)); got != kind || kinds[got] == "" {
 			t.Errorf("type %d reads as %d", kind, got)
 		}
 	}
-	if kindOf(nil) != 0 || kindOf([]byte(`{"eventType":"nothing the worker knows"}`)) != 0 {
+	if insights.TypeOf(nil) != 0 || insights.TypeOf([]byte(`{"eventType":"nothing the worker knows"}`)) != 0 {
 		t.Error("something else has a type")
 	}
 }

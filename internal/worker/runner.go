@@ -349,7 +349,7 @@ func (r *runner) kind(m message) insights.EventType {
 	for range r.task.Runs {
 		run := &r.task.Runs[r.lastApp]
 		if n := len(run.Entries); n > 0 && run.Entries[n-1].Ref.Message == m {
-			return kindOf(run.Buf[run.Entries[n-1].Start:])
+			return insights.TypeOf(run.Buf[run.Entries[n-1].Start:])
 		}
 		r.lastApp = (r.lastApp + 1) % len(r.task.Runs)
 	}
