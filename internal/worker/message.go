@@ -29,8 +29,6 @@ type progress struct {
 	// left counts the events of each message that have no outcome yet; above kindShift is their type, and
 	// above that are the bits of skip.go.
 	left []atomic.Int32
-	// claimed has a bit for each message whose outcome the task wants to know.
-	claimed []uint64
 
 	failed atomic.Bool // failures has an entry
 	mu     sync.Mutex
@@ -56,10 +54,10 @@ type failure struct {
 
 func newProgress(c *consume.Chunk, r *runner) *progress {
 	n := len(c.Records)
-	return &progress{chunk: c, run: r, first: c.Records[0].Offset, left: make([]atomic.Int32, n), claimed: make([]uint64, (n+63)/64)}
+	return &progress{chunk: c, run: r, first: c.Records[0].Offset, left: make([]atomic.Int32, n)}
 }
 
-func (p *progress) isClaimed(i uint32) bool { return p.claimed[i/64]&(1<<(i%64)) != 0 }
+func (p *progress) isClaimed(i uint32) bool { return p.left[i].Load()&claimedBit != 0 }
 
 // number tells messages apart, also after they were settled.
 func (m message) number() uint64 {

@@ -337,10 +337,11 @@ func (r *runner) tell(o outcome) {
 
 // Encoded implements join.Output.
 func (r *runner) Encoded(m message, n int, claimed bool) {
-	m.batch.left[m.i].Store(int32(r.kind(m))<<kindShift | int32(n))
+	left := int32(r.kind(m))<<kindShift | int32(n)
 	if claimed {
-		m.batch.claimed[m.i/64] |= 1 << (m.i % 64)
+		left |= claimedBit
 	}
+	m.batch.left[m.i].Store(left)
 }
 
 // kind is the type of the message's events, the last of which has just been encoded into some

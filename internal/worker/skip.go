@@ -20,7 +20,10 @@ import (
 const (
 	parkedBit = 1 << 27 // its dead letter is on its way
 	waitsBit  = 1 << 28 // it waits in the join
-	takenBit  = 1 << 29 // an operator took it out of delivery: outcomes of its events change nothing
+	// claimedBit: the task wants to know its outcome. It stands here and not in a set of its own because a
+	// message that waited is encoded while senders already finish others of its chunk.
+	claimedBit = 1 << 30
+	takenBit   = 1 << 29 // an operator took it out of delivery: outcomes of its events change nothing
 )
 
 // why says what the oldest unsettled message of a partition waits for.
