@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -64,11 +65,11 @@ func (s *selection) flags(cmd *cobra.Command) {
 func (s *selection) of(cmd *cobra.Command, g *consume.Group) (list []consume.GroupPartition, err error) {
 	metTopic, metPartition := map[string]bool{}, map[int32]bool{}
 	for _, p := range g.Partitions {
-		if len(s.topics) > 0 && !contains(s.topics, p.Topic) {
+		if len(s.topics) > 0 && !slices.Contains(s.topics, p.Topic) {
 			continue
 		}
 		metTopic[p.Topic] = true
-		if len(s.partitions) > 0 && !contains(s.partitions, p.Partition) {
+		if len(s.partitions) > 0 && !slices.Contains(s.partitions, p.Partition) {
 			continue
 		}
 		metPartition[p.Partition] = true
@@ -85,15 +86,6 @@ func (s *selection) of(cmd *cobra.Command, g *consume.Group) (list []consume.Gro
 		}
 	}
 	return list, nil
-}
-
-func contains[T comparable](list []T, x T) bool {
-	for _, y := range list {
-		if x == y {
-			return true
-		}
-	}
-	return false
 }
 
 // number is an offset in a table, – where it is not known.

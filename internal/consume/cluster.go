@@ -275,11 +275,9 @@ func (c *Consumer) groupCall(ctx context.Context, msg protocol.Message) (protoco
 	return res, err
 }
 
-// coordinatorMoved says whether a code means that another broker is the coordinator, or will be.
-func (c *Consumer) coordinatorMoved(code kafka.Error) bool {
+// coordinatorMoved looks for the coordinator anew if a code means that it is another broker now.
+func (c *Consumer) coordinatorMoved(code kafka.Error) {
 	if errors.Is(code, kafka.NotCoordinatorForGroup) || errors.Is(code, kafka.GroupCoordinatorNotAvailable) {
 		c.coordinator.Store(-1)
-		return true
 	}
-	return code == kafka.GroupLoadInProgress
 }

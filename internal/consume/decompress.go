@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
@@ -52,7 +53,7 @@ func (d *decompressor) unfold(codec uint16, src []byte, limit int64, m *chunkMem
 		out, err := d.decode(codec, src, d.open.b[d.used:d.used:cap(d.open.b)])
 		if err == nil {
 			d.used += len(out)
-			return out[:len(out):len(out)], nil
+			return slices.Clip(out), nil
 		}
 		if !errors.Is(err, errFull) {
 			return nil, err
@@ -66,7 +67,7 @@ func (d *decompressor) unfold(codec uint16, src []byte, limit int64, m *chunkMem
 			b.b = b.b[:cap(b.b)]
 			m.buffers = append(m.buffers, b)
 			d.open, d.used = b, len(out)
-			return out[:len(out):len(out)], nil
+			return slices.Clip(out), nil
 		}
 		putBuffer(b)
 		if !errors.Is(err, errFull) {

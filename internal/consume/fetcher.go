@@ -101,7 +101,7 @@ func (f *fetcher) plan(now time.Time) (pl plan) {
 			continue
 		}
 		if c.paused.Load() || p.waiting.Load() {
-			p.setLive(false)
+			p.unknown()
 			continue
 		}
 		if !p.busy.CompareAndSwap(false, true) {
@@ -173,7 +173,7 @@ func (f *fetcher) ask(pl *plan, class int, ps []*Partition) (got, starved int) {
 			starved++
 		default:
 			f.g.c.counters.budgetWaits.Add(1)
-			p.setLive(false) // nobody asks for its end
+			p.unknown() // nobody asks for its end
 			p.busy.Store(false)
 		}
 	}
@@ -270,7 +270,7 @@ func (f *fetcher) failed(pl *plan, err error) {
 func (f *fetcher) backOff(p *Partition) {
 	p.fetch.failures = min(p.fetch.failures+1, 7)
 	p.fetch.retryAt = time.Now().Add(min(2*time.Second, 25*time.Millisecond<<p.fetch.failures))
-	p.setLive(false)
+	p.unknown()
 }
 
 // take handles what the leader answered for one partition.

@@ -82,7 +82,7 @@ func (w *leaderWatch) look(ctx context.Context) {
 		}
 		changed = true
 		if leader < 0 {
-			p.setLive(false)
+			p.unknown()
 			continue
 		}
 		w.start(ctx, leader)

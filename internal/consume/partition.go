@@ -151,9 +151,9 @@ func (p *Partition) unhold(n int64) {
 	p.budget.release(p.shown, n)
 }
 
-// setLive notes whether the end is known, and wakes the task when that or the end changed.
-func (p *Partition) setLive(live bool) {
-	if p.live.Swap(live) != live {
+// unknown notes that the end is not known any more, and wakes the task if it was.
+func (p *Partition) unknown() {
+	if p.live.Swap(false) {
 		p.task.notify()
 	}
 }

@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -57,9 +58,7 @@ func (g *Generation) rewindLeader(ctx context.Context, leader int32, partitions 
 		if err != nil {
 			return err
 		}
-		for tp, offset := range offsets {
-			at[tp] = offset
-		}
+		maps.Copy(at, offsets)
 	}
 	for _, p := range partitions {
 		tp := topicPartition{p.Topic, p.ID}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -13,9 +14,9 @@ import (
 
 // bad is a message that must become a dead letter.
 type bad struct {
-	name, value  string
-	reason, rule string // rule may be empty
-	field        string
+	name, value string
+	reason      string
+	field       string
 }
 
 func badMessages() []bad {
@@ -97,11 +98,11 @@ func TestEveryBadMessageBecomesADeadLetterThatSaysWhyAndHarmsNoOther(t *testing.
 // checkLetter holds a dead letter against its message.
 func checkLetter(t *testing.T, name string, l *letter, r *kgo.Record) {
 	t.Helper()
-	if string(l.Key) != string(r.Key) || string(l.Value) != string(r.Value) || (l.Value == nil) != (r.Value == nil) {
+	if !bytes.Equal(l.Key, r.Key) || !bytes.Equal(l.Value, r.Value) || (l.Value == nil) != (r.Value == nil) {
 		t.Errorf("%s: key or value are not the original ones", name)
 	}
 	for i, h := range r.Headers {
-		if i >= len(l.Headers) || l.Headers[i].Key != h.Key || string(l.Headers[i].Value) != string(h.Value) {
+		if i >= len(l.Headers) || l.Headers[i].Key != h.Key || !bytes.Equal(l.Headers[i].Value, h.Value) {
 			t.Errorf("%s: the original headers are not the first ones, untouched: %v", name, l.Headers)
 			break
 		}

@@ -169,8 +169,8 @@ func clicks(user, prefix string, n int) (records []*kgo.Record) {
 
 // shown is a list of objects that a user saw.
 func shown(user string, at time.Time, objects ...string) string {
-	return fmt.Sprintf(`{"type":"recommendation.shown","userToken":%q,"timestamp":%d,"index":"products","queryID":%q,"objectIDs":["%s"]}`,
-		user, at.UnixMilli(), query, strings.Join(objects, `","`))
+	return fmt.Sprintf(`{"type":"recommendation.shown","userToken":%q,"timestamp":%d,"index":"products","queryID":%q,"objectIDs":[%s]}`,
+		user, at.UnixMilli(), query, `"`+strings.Join(objects, `","`)+`"`)
 }
 
 // cart is an add-to-cart with an id.
@@ -267,13 +267,8 @@ func (w *world) committed(partition int32) int64 {
 	return -1
 }
 
-// await waits until a condition holds. It looks often, since what it waits for happens in other
+// awaitFor waits until a condition holds. It looks often, since what it waits for happens in other
 // processes' places: brokers, servers.
-func (w *world) await(what string, holds func() bool) {
-	w.t.Helper()
-	awaitFor(w.t, what, holds, func() string { return "" })
-}
-
 func awaitFor(t *testing.T, what string, holds func() bool, state func() string) {
 	t.Helper()
 	deadline := time.NewTimer(patience)

@@ -49,14 +49,6 @@ func (r ranges) from(offset int64) ranges {
 	return r[i:]
 }
 
-// offsets counts those in the ranges.
-func (r ranges) offsets() (n int64) {
-	for _, x := range r {
-		n += x.To - x.From
-	}
-	return n
-}
-
 // union appends to dst what is in a or in b.
 func union(dst, a, b ranges) ranges {
 	for len(a)+len(b) > 0 {

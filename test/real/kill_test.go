@@ -125,8 +125,8 @@ func (s *shop) startIn(folder string) *process {
 	}
 	for name, a := range s.rules.Applications {
 		prefix := "insights.applications." + name + "."
-		args = append(args, "--set", prefix+"app_id=TESTAPP001", "--set", prefix+"api_key=test-key", "--set", prefix+"default_index="+a.DefaultIndex)
-		args = append(args, "--set", prefix+"indices="+strings.Join(a.Indices, ","))
+		args = append(args, "--set", prefix+"app_id=TESTAPP001", "--set", prefix+"api_key=test-key", "--set", prefix+"default_index="+a.DefaultIndex,
+			"--set", prefix+"indices="+strings.Join(a.Indices, ","))
 	}
 	p := &process{t: s.t, exited: make(chan error, 1)}
 	p.cmd = exec.Command(s.binary, args...)
