@@ -66,6 +66,26 @@ func OwnKafka(t testing.TB, options servers.KafkaOptions) *servers.Kafka {
 	return k
 }
 
+// OwnCluster starts three brokers for this test alone that keep each partition three times, for tests
+// that lose a leader. It skips or fails like [Kafka].
+func OwnCluster(t testing.TB) []*servers.Kafka {
+	t.Helper()
+	Kafka(t)
+	nodes, err := servers.StartCluster(t.Context(), 3, servers.KafkaOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, k := range nodes {
+			k.Kill() // an orderly stop of the last ones would wait for a majority
+			if err := k.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return nodes
+}
+
 // OwnRedis starts a Redis server for this test alone, for tests that stop or kill it. It skips or fails
 // like [Redis].
 func OwnRedis(t testing.TB, args ...string) *servers.Redis {
@@ -100,7 +120,7 @@ func Topic(t testing.TB, broker string, partitions int, settings ...string) stri
 	}, t.Name()) + "-" + rand.Text()[:8]
 	transport := &kafka.Transport{MetadataTTL: time.Second}
 	client := &kafka.Client{Addr: kafka.TCP(broker), Transport: transport, Timeout: adminTimeout}
-	config := kafka.TopicConfig{Topic: name, NumPartitions: partitions, ReplicationFactor: 1}
+	config := kafka.TopicConfig{Topic: name, NumPartitions: partitions, ReplicationFactor: -1} // the broker's default
 	for i := 0; i+1 < len(settings); i += 2 {
 		config.ConfigEntries = append(config.ConfigEntries, kafka.ConfigEntry{ConfigName: settings[i], ConfigValue: settings[i+1]})
 	}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -45,6 +46,7 @@ const session = 6 * time.Second
 type swarm struct {
 	*shop
 	random  *rand.Rand
+	brokers string // the workers' setting
 	workers [3]*process
 	logs    []*process // of all lives, for what they said
 
@@ -122,8 +124,27 @@ func TestThreeWorkersOutliveARestartOfTheBroker(t *testing.T) {
 	s.live(20_000, []deed{restarted, killed, crashed, stopped})
 }
 
+func TestThreeWorkersOutliveTheLossOfALeader(t *testing.T) {
+	nodes := realtest.OwnCluster(t)
+	var brokers []string
+	for _, k := range nodes {
+		brokers = append(brokers, k.Addr)
+	}
+	lost := deed{"lose a broker", func(s *swarm) {
+		k := nodes[1+s.random.IntN(len(nodes)-1)] // the first one is whom this test talks to
+		k.Kill()
+		s.sleep(5 * time.Second)
+		if err := k.Start(s.t.Context()); err != nil {
+			s.t.Fatal(err)
+		}
+	}}
+	s := newSwarm(t, brokers[0])
+	s.brokers = "kafka.brokers=" + strings.Join(brokers, ",")
+	s.live(20_000, []deed{lost, killed, lost, stopped})
+}
+
 func newSwarm(t *testing.T, broker string) *swarm {
-	s := &swarm{shop: newShopAt(t, broker)}
+	s := &swarm{shop: newShopAt(t, broker), brokers: "kafka.brokers=" + broker}
 	seed := number(t, "EVENTWORKER_CONSUME_SEED", rand.Uint64())
 	t.Logf("EVENTWORKER_CONSUME_SEED=%d", seed)
 	s.random = rand.New(rand.NewPCG(seed, 1))
@@ -155,7 +176,7 @@ func (s *swarm) live(n uint64, deeds []deed) {
 	// Requests take their time, so that some are on the wire whatever happens. While the log stands
 	// still no miss may be believed: more is to come.
 	s.fault(insightsfake.Fault{Kind: insightsfake.Latency, Delay: insightsfake.Duration(50 * time.Millisecond), Jitter: insightsfake.Duration(40 * time.Millisecond), For: insightsfake.Duration(time.Hour)})
-	s.settings = []string{"batch.max_events=200", "join.wait=20m"}
+	s.settings = []string{s.brokers, "batch.max_events=200", "join.wait=20m"}
 	for k := range s.workers {
 		s.launch(k)
 	}
@@ -178,7 +199,7 @@ func (s *swarm) live(n uint64, deeds []deed) {
 	s.produce(g, truth, n)
 	cancel()
 	aborting.Wait()
-	s.settings = []string{"join.wait=2s"}
+	s.settings = []string{s.brokers, "join.wait=2s"}
 	for k := range s.workers {
 		s.workers[k].stop()
 		s.launch(k)

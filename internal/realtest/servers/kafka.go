@@ -26,6 +26,10 @@ type KafkaOptions struct {
 	MessageMaxBytes int
 	// Properties are further lines of server.properties; they win over ours.
 	Properties map[string]string
+
+	// Of a node of a cluster: its controller's port and the cluster's id; empty: any.
+	controller int
+	cluster    string
 }
 
 // Kafka is a broker of Apache Kafka, a single node that is its own controller. It creates no topics by
@@ -76,9 +80,11 @@ func (k *Kafka) format(ctx context.Context, options KafkaOptions) error {
 	if err != nil {
 		return err
 	}
-	controller, err := freePort()
-	if err != nil {
-		return err
+	controller := options.controller
+	if controller == 0 {
+		if controller, err = freePort(); err != nil {
+			return err
+		}
 	}
 	k.Addr = address(port)
 	if err := os.WriteFile(k.config(), properties(port, controller, k.dir, options), 0o600); err != nil {
@@ -87,15 +93,22 @@ func (k *Kafka) format(ctx context.Context, options KafkaOptions) error {
 	if err := os.WriteFile(filepath.Join(k.dir, "log4j2.properties"), []byte(log4j), 0o600); err != nil {
 		return err
 	}
-	var id [16]byte
-	if _, err := rand.Read(id[:]); err != nil {
-		return err
+	cluster := options.cluster
+	if cluster == "" {
+		cluster = newClusterID()
 	}
-	format := k.java(ctx, "kafka.tools.StorageTool", "format", "--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]), "--config", k.config())
+	format := k.java(ctx, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", k.config())
 	if out, err := format.CombinedOutput(); err != nil {
 		return fmt.Errorf("format Kafka's data folder: %w\n%s", err, tail(out))
 	}
 	return nil
+}
+
+// newClusterID is a random id as Kafka wants it.
+func newClusterID() string {
+	var id [16]byte
+	rand.Read(id[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(id[:])
 }
 
 func (k *Kafka) config() string { return filepath.Join(k.dir, "server.properties") }
@@ -201,6 +214,9 @@ func LeadersReady(ctx context.Context, client *kafka.Client, topics ...string) e
 	for _, topic := range meta.Topics {
 		if topic.Error != nil {
 			return fmt.Errorf("topic %s: %w", topic.Name, topic.Error)
+		}
+		if topic.Internal && len(meta.Brokers) > 1 {
+			continue // the library does not look for the leaders of these
 		}
 		for _, p := range topic.Partitions {
 			ends[topic.Name] = append(ends[topic.Name], kafka.LastOffsetOf(p.ID))
