@@ -56,6 +56,8 @@ func classify(err error, on security) (Kind, error) {
 		return KindTLS, fmt.Errorf("%w: the broker does not speak TLS on this port: use its TLS port or set kafka.tls.enabled to false", err)
 	case errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid), errors.As(err, &verify):
 		return KindTLS, fmt.Errorf("%w: check kafka.tls.ca_file and kafka.tls.server_name", err)
+	case strings.Contains(err.Error(), "remote error: tls"): // an alert; its type does not come through
+		return KindTLS, fmt.Errorf("%w: the broker ended the TLS handshake: check kafka.tls.cert_file and kafka.tls.key_file", err)
 	case strings.Contains(err.Error(), "expecting TLS"):
 		return KindTLS, fmt.Errorf("%w: set kafka.tls.enabled or use the plaintext port", err)
 	case errors.As(err, &code):
