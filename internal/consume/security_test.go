@@ -1,6 +1,9 @@
 package consume
 
 import (
+	"context"
+	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -9,7 +12,9 @@ import (
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	saslplain "github.com/twmb/franz-go/pkg/sasl/plain"
 )
 
 // credentials make a SASL mechanism of Kafka's name.
@@ -85,4 +90,64 @@ func TestWhatAnACLDeniesIsNamedWithResourceAndOperation(t *testing.T) {
 			}, kfake.SeedTopics(1, "events"), kfake.EnableSASL(), kfake.EnableACLs(), kfake.User("PLAIN", "u", "p", c.acls...))
 		})
 	}
+}
+
+// mortal is a connection that its broker ends when its session has run out, as brokers with
+// connections.max.reauth.ms do where a client does not authenticate anew: at the next request.
+type mortal struct {
+	net.Conn
+	until time.Time
+}
+
+func (m *mortal) Write(b []byte) (int, error) {
+	if time.Now().After(m.until) {
+		m.Conn.Close() // the answer to this request is the end of the connection
+	}
+	return m.Conn.Write(b)
+}
+
+// TestConnectionsThatBrokersEndForReauthenticationAreReplaced: each costs a rebalance at most, and
+// nothing is lost or repeated.
+func TestConnectionsThatBrokersEndForReauthenticationAreReplaced(t *testing.T) {
+	const life, minutes = 45 * time.Second, 10
+	inWorld(t, func(w *world) {
+		cfg := w.config("events")
+		cfg.SASL = credentials(t, "PLAIN", "u", "p")
+		dial := cfg.Dial
+		cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &mortal{conn, time.Now().Add(life)}, nil
+		}
+		r := newRecorder()
+		c := w.run(cfg, r)
+		producer := w.client(kgo.SASL(saslplain.Auth{User: "u", Pass: "p"}.AsMechanism()))
+		defer producer.Close()
+		for i := range minutes * 60 {
+			if err := producer.ProduceSync(context.Background(), &kgo.Record{Topic: "events", Value: fmt.Append(nil, i)}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		r.await(t, "the last message", func() bool { return r.count() >= minutes*60 })
+		time.Sleep(5 * time.Second)
+		if s := c.Status(); !s.Ready {
+			t.Errorf("not ready at the end: %s", s.Error)
+		}
+		times := map[string]int{}
+		for _, m := range r.all() {
+			times[m.value]++
+		}
+		for value, n := range times {
+			if n != 1 {
+				t.Errorf("message %s came %d times", value, n)
+			}
+		}
+		if n := c.Stats().Generations; n < 2 || n > 1+int64(minutes*time.Minute/life) {
+			t.Errorf("%d generations in %d minutes, with connections that live %v", n, minutes, life)
+		}
+		c.mustStop(t)
+	}, kfake.SeedTopics(1, "events"), kfake.EnableSASL(), kfake.Superuser("PLAIN", "u", "p"))
 }
