@@ -3,8 +3,10 @@ package real
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,8 +40,13 @@ func number(t *testing.T, name string, standard uint64) uint64 {
 	return n
 }
 
-// session is the workers' session time-out.
-const session = 6 * time.Second
+// session is the workers' session time-out, and budget their memory.budget: a worker holds no more bytes
+// of a partition than that and one fetch.
+const (
+	session = 6 * time.Second
+	budget  = 4 << 20
+	fetch   = 1 << 20
+)
 
 // swarm is a shop that three workers serve, each with a store of its own. What is written to the log is
 // mixed with transactions that abort.
@@ -50,16 +57,18 @@ type swarm struct {
 	workers [3]*process
 	logs    []*process // of all lives, for what they said
 
-	mu     sync.Mutex
-	placed [partitions]map[int64]placed
-	cast   atomic.Uint64 // messages acknowledged
-	aborts atomic.Uint64
+	mu      sync.Mutex
+	placed  [partitions]map[int64]placed
+	offsets [partitions][]int64 // of placed, in order
+	cast    atomic.Uint64       // messages acknowledged
+	aborts  atomic.Uint64
 }
 
 // placed is a message that stands in the log.
 type placed struct {
-	seq uint32
-	at  time.Time // when it was acknowledged
+	seq  uint32
+	size int32     // of key and value
+	at   time.Time // when it was acknowledged
 }
 
 // deed is something that happens to the workers or the brokers.
@@ -78,6 +87,11 @@ var (
 		s.signal(p, syscall.SIGCONT)
 	}}
 )
+
+// base are the settings of all workers.
+func (s *swarm) base() []string {
+	return []string{s.brokers, fmt.Sprintf("memory.budget=%d", budget), fmt.Sprintf("kafka.max_fetch_bytes=%d", fetch)}
+}
 
 func (s *swarm) any() int { return s.random.IntN(len(s.workers)) }
 
@@ -176,7 +190,7 @@ func (s *swarm) live(n uint64, deeds []deed) {
 	// Requests take their time, so that some are on the wire whatever happens. While the log stands
 	// still no miss may be believed: more is to come.
 	s.fault(insightsfake.Fault{Kind: insightsfake.Latency, Delay: insightsfake.Duration(50 * time.Millisecond), Jitter: insightsfake.Duration(40 * time.Millisecond), For: insightsfake.Duration(time.Hour)})
-	s.settings = []string{s.brokers, "batch.max_events=200", "join.wait=20m"}
+	s.settings = append(s.base(), "batch.max_events=200", "join.wait=20m")
 	for k := range s.workers {
 		s.launch(k)
 	}
@@ -199,13 +213,21 @@ func (s *swarm) live(n uint64, deeds []deed) {
 	s.produce(g, truth, n)
 	cancel()
 	aborting.Wait()
-	s.settings = []string{s.brokers, "join.wait=2s"}
+	t.Logf("%d messages and %d aborted transactions, with %d deeds", n, s.aborts.Load(), len(all))
+	took := s.finish(truth)
+	t.Logf("%v in all", (took + time.Since(began)).Round(time.Second))
+}
+
+// finish lets the workers come to the end of the log and holds what arrived against the truth. It gives
+// the time until everything was committed, less what passed since.
+func (s *swarm) finish(truth *storefront.Truth) (took time.Duration) {
+	s.settings = append(s.base(), "join.wait=2s")
 	for k := range s.workers {
 		s.workers[k].stop()
 		s.launch(k)
 	}
 	s.awaitAll("all messages committed", s.allCommitted)
-	took := time.Since(began)
+	committed := time.Now()
 	for _, p := range s.workers {
 		p.stop()
 	}
@@ -213,8 +235,8 @@ func (s *swarm) live(n uint64, deeds []deed) {
 	flying := s.wasInFlight()
 	s.explain = func(seq uint64) bool { return flying[uint32(seq)] }
 	s.compare(truth)
-	t.Logf("%d messages and %d aborted transactions in %v with %d deeds; %d messages were in flight at some rebalance; %d events came twice",
-		n, s.aborts.Load(), took.Round(time.Second), len(all), len(flying), s.api.Stats().Events.Duplicates)
+	s.t.Logf("%d messages were in flight at some rebalance; %d events came twice", len(flying), s.api.Stats().Events.Duplicates)
+	return -time.Since(committed)
 }
 
 // produce writes the next messages of the log, and remembers where they stand.
@@ -235,7 +257,7 @@ func (s *swarm) produce(g *storefront.Generator, truth *storefront.Truth, n uint
 		for _, h := range m.Headers {
 			r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 		}
-		seq := uint32(m.Seq)
+		seq, size := uint32(m.Seq), int32(len(m.Key)+len(m.Value))
 		client.Produce(context.Background(), r, func(r *kgo.Record, err error) {
 			if err != nil {
 				s.t.Errorf("produce: %v", err)
@@ -243,7 +265,7 @@ func (s *swarm) produce(g *storefront.Generator, truth *storefront.Truth, n uint
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.placed[r.Partition][r.Offset] = placed{seq, time.Now()}
+			s.placed[r.Partition][r.Offset] = placed{seq, size, time.Now()}
 			s.cast.Add(1)
 		})
 	}
@@ -355,8 +377,33 @@ func (s *swarm) allCommitted() bool {
 	return true
 }
 
+// fly adds what of a partition may have been in flight at a moment: written by then, not below the last
+// commit, not settled by its metadata, and as near as the memory of a worker reaches.
+func (s *swarm) fly(flying map[uint32]bool, p int, committed int64, settled []consume.Range, by time.Time) {
+	s.order(p)
+	held := int64(0)
+	i, _ := slices.BinarySearch(s.offsets[p], committed)
+	for _, offset := range s.offsets[p][i:] {
+		m := s.placed[p][offset]
+		if m.at.After(by) || held > budget+fetch {
+			return
+		}
+		if !within(settled, offset) {
+			held += int64(m.size)
+			flying[m.seq] = true
+		}
+	}
+}
+
+// order lists the offsets of a partition's messages, once everything was written.
+func (s *swarm) order(p int) {
+	if s.offsets[p] == nil {
+		s.offsets[p] = slices.Sorted(maps.Keys(s.placed[p]))
+	}
+}
+
 // wasInFlight reads the group's history and gives the messages that were in flight at the end of a
-// generation: written by then, and neither below the last commit nor settled by its metadata.
+// generation.
 func (s *swarm) wasInFlight() map[uint32]bool {
 	flying := map[uint32]bool{}
 	var at [partitions]worker.Commit
@@ -386,11 +433,7 @@ func (s *swarm) wasInFlight() map[uint32]bool {
 		}
 		generation = v.Generation
 		for p := range s.placed {
-			for offset, m := range s.placed[p] {
-				if offset >= offsets[p] && !within(at[p].Settled, offset) && m.at.Before(r.Timestamp.Add(time.Second)) {
-					flying[m.seq] = true
-				}
-			}
+			s.fly(flying, p, offsets[p], at[p].Settled, r.Timestamp.Add(time.Second))
 		}
 	})
 	if generation < 3 {

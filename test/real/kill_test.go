@@ -61,6 +61,8 @@ type shop struct {
 
 	// log says which message stands at each offset of each partition.
 	log [partitions][]uint32
+	// accepted is called when events arrive; it is set before a worker starts.
+	accepted func()
 	// explain says which messages were in flight, where a test knows better than kills.
 	explain func(seq uint64) bool
 	// kills hold, for each kill, the committed offset of each partition.
@@ -92,7 +94,12 @@ func newShopAt(t *testing.T, broker string, link ...string) *shop {
 }
 
 func (s *shop) startAPI() {
-	s.api = insightsfake.New(insightsfake.Options{Credentials: map[string][]string{"TESTAPP001": {"test-key"}}, Keep: true})
+	s.api = insightsfake.New(insightsfake.Options{Credentials: map[string][]string{"TESTAPP001": {"test-key"}}, Keep: true,
+		OnAccept: func(string, []insightsfake.Event) {
+			if s.accepted != nil {
+				s.accepted()
+			}
+		}})
 	faults := insightsfake.Faults{Faults: []insightsfake.Fault{{Kind: insightsfake.Refuse,
 		ObjectIDs: storefront.DefaultRules().RefusedObjects, For: insightsfake.Duration(24 * time.Hour)}}}
 	if err := s.api.SetFaults(faults); err != nil {
