@@ -2,6 +2,8 @@ package consume
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -9,32 +11,43 @@ import (
 
 // counting settles everything at once and stops after a number of messages.
 type counting struct {
-	want int
-	done context.CancelFunc
+	want  int
+	done  context.CancelFunc
+	first func() // called with the first message, if it is set
+
+	n     atomic.Int64
+	began sync.Once
 }
 
 func (h *counting) Sync(context.Context) error { return nil }
 
 func (h *counting) Serve(ctx context.Context, g *Generation, _ func() (context.Context, context.CancelFunc)) error {
-	n := 0
+	var tasks sync.WaitGroup
+	for _, t := range g.Tasks {
+		tasks.Go(func() { h.task(ctx, t) })
+	}
+	tasks.Wait()
+	<-ctx.Done()
+	return nil
+}
+
+func (h *counting) task(ctx context.Context, t *Task) {
 	for {
-		for _, t := range g.Tasks {
-			for _, p := range t.Partitions {
-				for c := p.Pop(); c != nil; c = p.Pop() {
-					n += len(c.Records)
-					c.SettleAll()
+		for _, p := range t.Partitions {
+			for c := p.Pop(); c != nil; c = p.Pop() {
+				if h.first != nil {
+					h.began.Do(h.first)
 				}
+				if h.n.Add(int64(len(c.Records))) >= int64(h.want) {
+					h.done()
+				}
+				c.SettleAll()
 			}
-		}
-		if n >= h.want {
-			h.done()
-			<-ctx.Done()
-			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-g.Tasks[0].Wake():
+			return
+		case <-t.Wake():
 		}
 	}
 }

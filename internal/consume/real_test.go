@@ -79,35 +79,6 @@ func TestApacheKafka(t *testing.T) {
 	}
 }
 
-// BenchmarkApacheKafka is the whole consumer over loopback against the real broker, whose CPU is not counted.
-func BenchmarkApacheKafka(b *testing.B) {
-	broker := realtest.Kafka(b)
-	topic := realtest.Topic(b, broker, 1)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(100_000))
-	if err != nil {
-		b.Fatal(err)
-	}
-	value := make([]byte, 330)
-	for range b.N {
-		cl.Produce(context.Background(), &kgo.Record{Topic: topic, Key: value[:12], Value: value}, nil)
-	}
-	if err := cl.Flush(context.Background()); err != nil {
-		b.Fatal(err)
-	}
-	cl.Close()
-	b.ReportAllocs()
-	b.ResetTimer()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	c, err := New(Config{Brokers: []string{broker}, Group: "bench-" + rand.Text(), Topics: []string{topic}}, &counting{want: b.N, done: cancel}, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := c.Run(ctx); err != nil {
-		b.Fatal(err)
-	}
-}
-
 func runReal(t *testing.T, cfg Config, r *recorder) *running {
 	t.Helper()
 	c, err := New(cfg, r, zap.NewNop())
