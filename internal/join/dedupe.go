@@ -18,6 +18,8 @@ type claim[M any] struct {
 	place  querystore.Place
 	user   []byte
 	copies []copied[M]
+	src    *source
+	slot   int
 }
 
 type copied[M any] struct {
@@ -25,6 +27,7 @@ type copied[M any] struct {
 	src      *source
 	seen     int64
 	restores bool
+	slot     int
 }
 
 // claims are the ids in flight. Their number is bounded by the messages in flight.
@@ -46,13 +49,17 @@ func (t *Task[M]) claim() (waits bool) {
 		f.claimed = true // a second try after an error of the store
 		return false
 	}
+	if f.slot < 0 {
+		f.slot = f.src.open(f.msg.Offset)
+	}
 	key := f.claimKey()
 	if c := t.claims.first[key]; c != nil {
 		if distance := f.at - c.at; distance > t.rules.dedupeWindow || -distance > t.rules.dedupeWindow {
+			f.src.shut(f.slot) // it goes without a claim, and leaves no mark
 			return false
 		}
 		t.keep()
-		c.copies = append(c.copies, copied[M]{f.m, f.src, f.seen, f.restores()})
+		c.copies = append(c.copies, copied[M]{f.m, f.src, f.seen, f.restores(), f.slot})
 		t.claims.waiting++
 		return true
 	}
@@ -60,7 +67,7 @@ func (t *Task[M]) claim() (waits bool) {
 	if n := len(t.claims.free); n > 0 {
 		c, t.claims.free = t.claims.free[n-1], t.claims.free[:n-1]
 	}
-	c.key, c.at, c.place = key, f.at, f.place()
+	c.key, c.at, c.place, c.src, c.slot = key, f.at, f.place(), f.src, f.slot
 	c.user = append(c.user[:0], f.user...)
 	t.claims.first[key] = c
 	t.claims.holder[f.m] = c
@@ -128,8 +135,10 @@ func (t *Task[M]) unclaim() {
 func (t *Task[M]) drop(m M, c *claim[M], delivered bool) {
 	delete(t.claims.holder, m)
 	delete(t.claims.first, c.key)
+	c.src.shut(c.slot)
 	if delivered {
 		for _, copied := range c.copies {
+			copied.src.shut(copied.slot)
 			if copied.restores {
 				t.out.Restored(copied.m)
 			} else {
@@ -152,7 +161,7 @@ func (t *Task[M]) copies() error {
 	for len(t.claims.ready) > 0 {
 		next := t.claims.ready[0]
 		f := t.again
-		f.m, f.src, f.waited, f.expired, f.claimed, f.kept, f.seen = next.m, next.src, nil, false, false, true, next.seen
+		f.m, f.src, f.waited, f.expired, f.claimed, f.kept, f.seen, f.slot = next.m, next.src, nil, false, false, true, next.seen, next.slot
 		if err := t.over(f, t.first); err != nil {
 			return err
 		}

@@ -83,6 +83,9 @@ func (t *Task[M]) finish(item bool) error {
 		if err := t.remember(); err != nil {
 			return err
 		}
+		if err := t.remark(); err != nil {
+			return err
+		}
 		t.conclude(t.click)
 	}
 	t.decided()

@@ -43,3 +43,58 @@ func TestAMissIsBelievedNoLaterAfterARestart(t *testing.T) {
 		_ = store.Close()
 	}
 }
+
+// The section must not claim to have the effects of a message that may still leave a mark: another
+// worker may deliver it.
+func TestCoverageEndsAtTheFirstMessageThatMayStillLeaveAMark(t *testing.T) {
+	const base = int64(1_764_000_000_000)
+	cart := func(id string) []byte {
+		return fmt.Appendf(nil, `{"type":"recommendation.addedToCart","id":%q,"userToken":"u","timestamp":%d,"index":"products","items":[{"objectID":"a","queryID":"%032d"}]}`, id, base, 1)
+	}
+	for _, firstDelivered := range []bool{false, true} {
+		rules := storefront.DefaultRules()
+		j := &journal{t: t, kept: map[uint64]join.Message{}, events: map[uint64]int{}, settled: map[uint64]string{}}
+		store := querystore.NewMemory(querystore.Options{})
+		section, err := store.Open(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		task := join.NewTask(configOf(rules), section, []join.SourceConfig{{Topic: "t", Shown: true, Clicked: true}}, j)
+		task.Clock(base)
+		covered := func(want int64) {
+			t.Helper()
+			if err := task.EndChunk(); err != nil {
+				t.Fatal(err)
+			}
+			if got := section.Coverage(section.Source("t")).Applied; got != want {
+				t.Errorf("the section covers up to %d, want %d", got, want)
+			}
+		}
+		for i, id := range []string{"1", "2", "1", "3", ""} { // the third is a copy of the first
+			j.kept[uint64(i)] = join.Message{Offset: int64(i), Time: base, Key: []byte("u"), Value: cart(id)}
+			if err := task.Handle(0, uint64(i), j.kept[uint64(i)]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		outcome := func(m uint64, delivered bool) {
+			t.Helper()
+			if err := task.Outcome(m, delivered); err != nil {
+				t.Fatal(err)
+			}
+		}
+		covered(0)
+		outcome(1, true)
+		covered(0)
+		outcome(0, firstDelivered) // its copy goes its own way unless it was delivered
+		if firstDelivered {
+			covered(3)
+		} else {
+			covered(2)
+			outcome(2, true)
+			covered(3)
+		}
+		outcome(3, false)
+		covered(5)
+		_ = store.Close()
+	}
+}

@@ -46,6 +46,10 @@ type source struct {
 	// waiting are the clicks that wait, in the order they were read: they will leave an effect. The
 	// decided ones leave from the front.
 	waiting []*mark
+	// slots are the messages with ids that have no outcome yet, in the order they were read; the number
+	// of the first is firstSlot.
+	slots     []slot
+	firstSlot int
 }
 
 // restores says whether the message at an offset is read for its effects only.
@@ -53,8 +57,38 @@ func (s *source) restores(offset int64) bool {
 	return offset < s.Deliver || s.Settled != nil && s.Settled(offset)
 }
 
+// A slot is a message with an id that has no outcome yet: delivered, it leaves a mark.
+type slot struct {
+	offset int64
+	done   bool
+}
+
+// open takes a slot for a message that was just read, and gives its number.
+func (s *source) open(offset int64) int {
+	s.slots = append(s.slots, slot{offset: offset})
+	return s.firstSlot + len(s.slots) - 1
+}
+
+// shut says that the message of a slot has its outcome, and left its mark if it leaves one.
+func (s *source) shut(number int) {
+	s.slots[number-s.firstSlot].done = true
+	for len(s.slots) > 0 && s.slots[0].done {
+		s.slots = s.slots[1:]
+		s.firstSlot++
+	}
+}
+
 // covered is the offset below which every effect of the source is in the section.
 func (s *source) covered() int64 {
+	covered := s.stored()
+	if len(s.slots) > 0 {
+		covered = min(covered, s.slots[0].offset)
+	}
+	return covered
+}
+
+// stored is the offset below which impressions and remembered clicks are in the section.
+func (s *source) stored() int64 {
 	for len(s.waiting) > 0 && s.waiting[0].decided {
 		s.waiting[0] = nil
 		s.waiting = s.waiting[1:]

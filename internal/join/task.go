@@ -133,6 +133,7 @@ type frame[M any] struct {
 	expired  bool     // it has waited as long as a miss may
 	claimed  bool     // the message holds the claim on its id
 	kept     bool
+	slot     int // in src, of a message with an id; -1: it has none yet
 	resolved []resolved
 	refusal  event.Refusal
 }
@@ -178,7 +179,7 @@ func (t *Task[M]) Clock(now int64) { t.now = now }
 func (t *Task[M]) Handle(i int, m M, msg Message) error {
 	f, src := t.live, t.sources.list[i]
 	t.f = f
-	f.m, f.msg, f.src, f.app, f.waited, f.expired, f.claimed, f.kept = m, msg, src, -1, nil, false, false, false
+	f.m, f.msg, f.src, f.app, f.waited, f.expired, f.claimed, f.kept, f.slot = m, msg, src, -1, nil, false, false, false, -1
 	if msg.Value == nil {
 		t.sources.advance(src, msg.Offset+1)
 		t.absorb(Tombstone)

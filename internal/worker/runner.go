@@ -319,7 +319,7 @@ func (r *runner) hear(ctx context.Context) error {
 			o.message.batch.chunk.Settle(int(o.message.i))
 		}
 	}
-	return nil
+	return r.retry(ctx, r.task.EndChunk) // marks are effects that the section has now
 }
 
 // tell puts an outcome where the task hears of it.
