@@ -286,17 +286,30 @@ func TestLeadersMove(t *testing.T) {
 // within the budget but for a batch per partition, however well the batches compress. Settling lets
 // everything through.
 func TestTheBudgetBoundsWhatIsHeld(t *testing.T) {
-	for name, codec := range map[string]kgo.CompressionCodec{"plain": kgo.NoCompression(), "compressed": kgo.ZstdCompression()} {
-		t.Run(name, func(t *testing.T) {
+	for _, tc := range []struct {
+		name                    string
+		codec                   kgo.CompressionCodec
+		partitions              int32
+		batches, messages, size int // of each partition; of each batch; of each message
+	}{
+		{"plain", kgo.NoCompression(), 4, 60, 10, 10 << 10},
+		{"highly compressible", kgo.ZstdCompression(), 4, 60, 10, 10 << 10},
+		{"messages of 1 KB", kgo.NoCompression(), 4, 60, 100, 1 << 10},
+		{"messages of 1 MB", kgo.NoCompression(), 4, 6, 1, 1 << 20},
+		{"1 partition", kgo.NoCompression(), 1, 100, 10, 10 << 10},
+		{"500 partitions", kgo.NoCompression(), 500, 3, 10, 1 << 10},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				const partitions, batches, batchBytes = 4, 60, 100 << 10
-				cl := w.client(kgo.ProducerBatchCompression(codec))
+				partitions, batchBytes := int64(tc.partitions), int64(tc.messages*tc.size)
+				all := int(tc.partitions) * tc.batches * tc.messages
+				cl := w.client(kgo.ProducerBatchCompression(tc.codec), kgo.ProducerBatchMaxBytes(4<<20))
 				defer cl.Close()
-				value := make([]byte, batchBytes/10) // zeros: they unfold to many times their size
-				for range batches {
-					for p := range int32(partitions) {
+				value := make([]byte, tc.size) // zeros: they unfold to many times their size
+				for range tc.batches {
+					for p := range tc.partitions {
 						var rs []*kgo.Record
-						for range 10 {
+						for range tc.messages {
 							rs = append(rs, &kgo.Record{Topic: "events", Partition: p, Value: value})
 						}
 						if err := cl.ProduceSync(context.Background(), rs...).FirstErr(); err != nil {
@@ -317,11 +330,11 @@ func TestTheBudgetBoundsWhatIsHeld(t *testing.T) {
 				c := w.run(cfg, r)
 				r.await(t, "the first messages", func() bool { return r.count() > 0 })
 				time.Sleep(20 * time.Second)
-				bound := cfg.Budget + partitions*(batchBytes*5/4+64<<10)
+				bound := cfg.Budget + partitions*(batchBytes*5/4+16<<10)
 				if s := c.Status(); s.BudgetPeak > bound || s.BudgetUsed < cfg.Budget/2 {
 					t.Errorf("used %d, peak %d, bound %d", s.BudgetUsed, s.BudgetPeak, bound)
 				}
-				if n := r.count(); n == partitions*batches*10 {
+				if n := r.count(); n == all {
 					t.Error("everything was fetched: the budget did not stop anything")
 				}
 				r.await(t, "everything", func() bool {
@@ -332,7 +345,7 @@ func TestTheBudgetBoundsWhatIsHeld(t *testing.T) {
 					for _, settle := range do {
 						settle()
 					}
-					return r.count() == partitions*batches*10
+					return r.count() == all
 				})
 				if s := c.Status(); s.BudgetPeak > bound {
 					t.Errorf("peak %d, bound %d", s.BudgetPeak, bound)
@@ -349,7 +362,7 @@ func TestTheBudgetBoundsWhatIsHeld(t *testing.T) {
 					t.Errorf("%d bytes held after everything was settled", used)
 				}
 				c.mustStop(t)
-			}, kfake.SeedTopics(4, "events"))
+			}, kfake.SeedTopics(tc.partitions, "events"), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "4194304"}))
 		})
 	}
 }
