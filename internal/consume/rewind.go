@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"time"
 
@@ -24,17 +25,26 @@ func (g *Generation) rewind(ctx context.Context, known map[topicPartition]bounds
 	}
 	wanted := map[topicPartition]Rewind{}
 	byLeader := map[int32][]*Partition{}
+	var unknown error
 	for _, t := range g.Tasks {
 		g.c.cfg.Rewind(t, func(p *Partition, r Rewind) {
 			tp := topicPartition{p.Topic, p.ID}
 			b, ok := known[tp]
-			if !ok || max(r.From, b.start) >= p.start {
+			if !ok {
+				// Without it delivery would begin on a store that lacks what is wanted.
+				unknown = fmt.Errorf("the leader of %s/%d does not tell its offsets, and messages of it must be read again: %w", p.Topic, p.ID, kafka.LeaderNotAvailable)
+				return
+			}
+			if max(r.From, b.start) >= p.start {
 				return
 			}
 			r.From = max(r.From, b.start)
 			wanted[tp] = r
 			byLeader[g.layout.leaders[tp]] = append(byLeader[g.layout.leaders[tp]], p)
 		})
+	}
+	if unknown != nil {
+		return unknown
 	}
 	for leader, partitions := range byLeader {
 		if err := g.rewindLeader(ctx, leader, partitions, wanted); err != nil {

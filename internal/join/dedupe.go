@@ -20,6 +20,8 @@ type claim[M any] struct {
 	copies []copied[M]
 	src    *source
 	slot   int
+	// older is the claim of a message of the same id whose window this one lies outside of.
+	older *claim[M]
 }
 
 type copied[M any] struct {
@@ -53,10 +55,9 @@ func (t *Task[M]) claim() (waits bool) {
 		f.slot = f.src.open(f.msg.Offset)
 	}
 	key := f.claimKey()
-	if c := t.claims.first[key]; c != nil {
+	for c := t.claims.first[key]; c != nil; c = c.older {
 		if distance := f.at - c.at; distance > t.rules.dedupeWindow || -distance > t.rules.dedupeWindow {
-			f.src.shut(f.slot) // it goes without a claim, and leaves no mark
-			return false
+			continue
 		}
 		t.keep()
 		c.copies = append(c.copies, copied[M]{f.m, f.src, f.seen, f.restores(), f.slot})
@@ -69,6 +70,7 @@ func (t *Task[M]) claim() (waits bool) {
 	}
 	c.key, c.at, c.place, c.src, c.slot = key, f.at, f.place(), f.src, f.slot
 	c.user = append(c.user[:0], f.user...)
+	c.older = t.claims.first[key]
 	t.claims.first[key] = c
 	t.claims.holder[f.m] = c
 	f.claimed = true
@@ -92,7 +94,7 @@ func (f *frame[M]) claimKey() (key claimKey) {
 func (t *Task[M]) Outcome(m M, delivered bool) error {
 	c := t.claims.holder[m]
 	if c == nil {
-		return nil
+		return t.copies() // a second try: the claim is settled, copies may be left
 	}
 	if delivered {
 		mark := &t.effects.mark
@@ -134,7 +136,7 @@ func (t *Task[M]) unclaim() {
 // drop ends a claim. Copies of a delivered message are absorbed, others go their own way.
 func (t *Task[M]) drop(m M, c *claim[M], delivered bool) {
 	delete(t.claims.holder, m)
-	delete(t.claims.first, c.key)
+	t.unlink(c)
 	c.src.shut(c.slot)
 	if delivered {
 		for _, copied := range c.copies {
@@ -154,6 +156,23 @@ func (t *Task[M]) drop(m M, c *claim[M], delivered bool) {
 	if len(t.claims.free) < 1024 {
 		t.claims.free = append(t.claims.free, c)
 	}
+}
+
+// unlink takes a claim out of those of its id.
+func (t *Task[M]) unlink(c *claim[M]) {
+	newest := t.claims.first[c.key]
+	switch {
+	case newest != c:
+		for newest.older != c {
+			newest = newest.older
+		}
+		newest.older = c.older
+	case c.older == nil:
+		delete(t.claims.first, c.key)
+	default:
+		t.claims.first[c.key] = c.older
+	}
+	c.older = nil
 }
 
 // copies starts those that go their own way.

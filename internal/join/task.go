@@ -98,6 +98,8 @@ type Task[M comparable] struct {
 	// Counters count since the task began.
 	Counters Counters
 
+	unfinished  bool      // the last AtEnd met an error of the store
+	at          handling  // how far the live message has come
 	f           *frame[M] // the message being worked on: one of the next two
 	live, again *frame[M]
 	lookup      *lookup
@@ -136,6 +138,7 @@ type frame[M any] struct {
 	slot     int // in src, of a message with an id; -1: it has none yet
 	resolved []resolved
 	refusal  event.Refusal
+	verdict  *event.Refusal // why the message is refused; nil: it is not
 }
 
 // NewTask makes the task of a section. The sources are numbered in Handle as they stand here.
@@ -174,47 +177,86 @@ func (t *Task[M]) Waiting() int { return t.waiting.n + t.claims.waiting }
 // Clock tells the task what time it is, in milliseconds, at least once before each chunk.
 func (t *Task[M]) Clock(now int64) { t.now = now }
 
-// Handle takes the next record of source i. After an error of the store the caller may call it
-// again with the same record.
+// handling says how far the live message has come. After an error of the store it is gone on with from
+// there: what was done for it, or sent, is not done again.
+type handling uint8
+
+const (
+	idle      handling = iota
+	storing            // its effects are being stored
+	releasing          // what it made final is being decided
+	deciding           // it is being decided itself
+	following          // what its decision set free is being decided
+)
+
+// Handle takes the next record of source i. After an error of the store the caller calls it again with
+// the same record until it succeeds; nothing happens twice.
 func (t *Task[M]) Handle(i int, m M, msg Message) error {
 	f, src := t.live, t.sources.list[i]
 	t.f = f
-	f.m, f.msg, f.src, f.app, f.waited, f.expired, f.claimed, f.kept, f.slot = m, msg, src, -1, nil, false, false, false, -1
-	if msg.Value == nil {
-		t.sources.advance(src, msg.Offset+1)
-		t.absorb(Tombstone)
-		return nil
-	}
-	refusal := f.decoder.Decode(msg.Value, &f.ev)
-	if refusal == nil {
-		refusal = t.place()
-	}
-	if refusal == nil || refusal.Reason == event.TooOld || refusal.Reason == event.Future {
-		if err := t.impressions(); err != nil {
-			return err
+	if t.at == idle {
+		f.m, f.msg, f.src, f.app, f.waited, f.expired, f.claimed, f.kept, f.slot = m, msg, src, -1, nil, false, false, false, -1
+		f.verdict = nil
+		if msg.Value == nil {
+			t.sources.advance(src, msg.Offset+1)
+			t.absorb(Tombstone)
+			return nil
 		}
+		if f.verdict = f.decoder.Decode(msg.Value, &f.ev); f.verdict == nil {
+			f.verdict = t.place()
+		}
+		t.at = storing
 	}
-	if refusal == nil || refusal.Reason > event.Future || refusal.Reason == event.UnknownApplication {
+	if t.at == storing {
+		if r := f.verdict; r == nil || r.Reason == event.TooOld || r.Reason == event.Future {
+			if err := t.impressions(); err != nil {
+				return err
+			}
+		}
+		t.progress()
+		t.at = releasing
+	}
+	return t.goOn()
+}
+
+// progress notes that the live message was read.
+func (t *Task[M]) progress() {
+	f, src := t.live, t.live.src
+	if r := f.verdict; r == nil || r.Reason > event.Future || r.Reason == event.UnknownApplication {
 		src.progress = max(src.progress, f.at)
 	}
-	if msg.Offset+1 >= src.Deliver {
+	if f.msg.Offset+1 >= src.Deliver {
 		src.progress = max(src.progress, src.Progress)
 	}
-	t.sources.advance(src, msg.Offset+1)
+	t.sources.advance(src, f.msg.Offset+1)
 	t.sources.climb(src)
 	f.seen = src.progress
-	if err := t.release(); err != nil {
-		return err
+}
+
+// goOn does what is left to do for the live message once it is read.
+func (t *Task[M]) goOn() error {
+	if t.at == releasing {
+		if err := t.release(); err != nil {
+			return err
+		}
+		t.at = deciding
 	}
-	if refusal != nil {
-		t.refuse(refusal)
-	} else if err := t.first(); err != nil {
-		return err
+	if t.at == deciding {
+		if r := t.live.verdict; r != nil {
+			t.refuse(r)
+		} else if err := t.first(); err != nil {
+			return err
+		}
+		t.at = following
 	}
 	if err := t.unblock(); err != nil {
 		return err
 	}
-	return t.copies()
+	if err := t.copies(); err != nil {
+		return err
+	}
+	t.at = idle
+	return nil
 }
 
 // first decides a message that was just read, or lets it wait.

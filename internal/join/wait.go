@@ -176,21 +176,25 @@ func (t *Task[M]) keep() {
 // AtEnd tells that source i was read to its end, or is not any more.
 func (t *Task[M]) AtEnd(i int, atEnd bool) error {
 	s := t.sources.list[i]
-	if s.atEnd == atEnd {
+	if s.atEnd == atEnd && !t.unfinished {
 		return nil
 	}
-	s.atEnd = atEnd
+	s.atEnd, t.unfinished = atEnd, true // until what that decides is decided, also if the store fails
 	if err := t.release(); err != nil {
 		return err
 	}
-	return t.copies()
+	if err := t.copies(); err != nil {
+		return err
+	}
+	t.unfinished = false
+	return nil
 }
 
 // release decides the messages whose time has come through what was read, clicks first: items take
 // what they leave.
 func (t *Task[M]) release() error {
-	if t.waiting.n == 0 {
-		return nil
+	if err := t.unblock(); err != nil || t.waiting.n == 0 {
+		return err
 	}
 	for q := range t.waiting.queues {
 		queue := &t.waiting.queues[q]
@@ -240,6 +244,9 @@ func (t *Task[M]) Tick(now int64) error {
 	w := &t.waiting
 	if !slices.ContainsFunc(t.sources.list, func(s *source) bool { return s.atEnd }) {
 		return nil
+	}
+	if err := t.unblock(); err != nil {
+		return err
 	}
 	for _, h := range w.byRead {
 		if h.deadline > now {

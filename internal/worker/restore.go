@@ -51,7 +51,7 @@ func (w *Worker) rewind(t *consume.Task, want func(*consume.Partition, consume.R
 func (w *Worker) dropRecreated(t *consume.Task, section querystore.Section) {
 	for _, p := range t.Partitions {
 		c := section.Coverage(section.Source(p.Topic))
-		if max(c.Applied, c.Written) <= max(p.End(), p.Start()) {
+		if !p.EndKnown() || max(c.Applied, c.Written) <= max(p.End(), p.Start()) {
 			continue
 		}
 		w.log.Error("the store knows offsets beyond the partition's end: the topic was made anew; what the store holds of this task is dropped",
