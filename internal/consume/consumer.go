@@ -82,7 +82,8 @@ type Config struct {
 	Why func(p *Partition, o *Oldest) string
 	// Rewind is told of each task of an assignment and calls want for its partitions of which messages
 	// before the start are wanted once more; nil: none are.
-	Rewind func(t *Task, want func(p *Partition, r Rewind))
+	// After an error it is called again for all tasks.
+	Rewind func(t *Task, want func(p *Partition, r Rewind)) error
 	// Committed is told of each commit how long it took, the handler's Sync included, and its result;
 	// nil: nobody is.
 	Committed func(took time.Duration, result string)

@@ -408,7 +408,10 @@ func TestARewindReadsAgainAndNeverCommitsBackwards(t *testing.T) {
 		r.await(t, "the commit", func() bool { return w.committed("events", 0) == 5 })
 		c.mustStop(t)
 		w.produce("events", 0, "new")
-		cfg.Rewind = func(task *Task, want func(*Partition, Rewind)) { want(task.Partitions[0], Rewind{From: 2}) }
+		cfg.Rewind = func(task *Task, want func(*Partition, Rewind)) error {
+			want(task.Partitions[0], Rewind{From: 2})
+			return nil
+		}
 		r = newRecorder()
 		hold := make(chan struct{})
 		r.policy = func(c *Chunk, i int) {

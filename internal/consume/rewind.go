@@ -27,7 +27,7 @@ func (g *Generation) rewind(ctx context.Context, known map[topicPartition]bounds
 	byLeader := map[int32][]*Partition{}
 	var unknown error
 	for _, t := range g.Tasks {
-		g.c.cfg.Rewind(t, func(p *Partition, r Rewind) {
+		err := g.c.cfg.Rewind(t, func(p *Partition, r Rewind) {
 			tp := topicPartition{p.Topic, p.ID}
 			b, ok := known[tp]
 			if !ok {
@@ -42,6 +42,9 @@ func (g *Generation) rewind(ctx context.Context, known map[topicPartition]bounds
 			wanted[tp] = r
 			byLeader[g.layout.leaders[tp]] = append(byLeader[g.layout.leaders[tp]], p)
 		})
+		if err != nil {
+			return err
+		}
 	}
 	if unknown != nil {
 		return unknown

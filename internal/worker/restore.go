@@ -23,11 +23,13 @@ type restoreRange struct {
 }
 
 // rewind implements consume.Config.Rewind: it says what of a task's partitions must be read again.
-func (w *Worker) rewind(t *consume.Task, want func(*consume.Partition, consume.Rewind)) {
+func (w *Worker) rewind(t *consume.Task, want func(*consume.Partition, consume.Rewind)) error {
 	section, err := w.openSection(t.Number)
 	if err != nil {
-		return // Serve meets the same error and ends with it
+		w.storeFails(t.Number, err)
+		return err // it is tried again: delivery must not begin without what the section holds
 	}
+	w.storeWorks(t.Number)
 	w.dropRecreated(t, section)
 	lacking := int64(0)
 	for _, p := range t.Partitions {
@@ -44,6 +46,7 @@ func (w *Worker) rewind(t *consume.Task, want func(*consume.Partition, consume.R
 		w.log.Warn("the store lacks what earlier messages left, and store.restore is off: their clicks and purchases go unattributed",
 			telemetry.Task(t.Number), telemetry.Messages(lacking))
 	}
+	return nil
 }
 
 // dropRecreated empties a section that knows offsets beyond a partition's end: the topic was made

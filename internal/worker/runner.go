@@ -3,6 +3,8 @@ package worker
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -30,6 +32,7 @@ type runner struct {
 	trails   []*trail        // by partition
 	restores []*restoreRange // by partition; nil: nothing is read again
 	waiting  atomic.Int64
+	failing  bool // the store refused the last try
 
 	way     leg // through the chunk that is being read, of partition at
 	at      int
@@ -184,6 +187,9 @@ func (r *runner) handle(ctx context.Context, i int, chunk *consume.Chunk) error 
 	chunk.Tag(progress)
 	r.way, r.at = newLeg(n), i
 	for k := range n {
+		if k%64 == 0 && ctx.Err() != nil {
+			return nil
+		}
 		rec := &chunk.Records[k]
 		msg := toMessage(rec)
 		r.way.step(rec.Offset, r.task.Progress(i))
@@ -198,7 +204,7 @@ func (r *runner) handle(ctx context.Context, i int, chunk *consume.Chunk) error 
 			err = r.task.Handle(i, message{progress, uint32(k)}, msg)
 		}
 	}
-	r.w.storeWorks(r.source.Number)
+	r.storeWorks()
 	r.restored(i, next)
 	return r.retry(ctx, r.task.EndChunk)
 }
@@ -219,6 +225,7 @@ func (r *runner) retry(ctx context.Context, do func() error) error {
 	for {
 		err := do()
 		if err == nil {
+			r.storeWorks()
 			return nil
 		}
 		if err = r.storeFailed(ctx, err); err != nil || ctx.Err() != nil {
@@ -229,14 +236,28 @@ func (r *runner) retry(ctx context.Context, do func() error) error {
 
 // storeFailed hands on what is ready and waits before the next try. The partition is paused
 // meanwhile: nothing of it is read, guessed or lost.
+//
+// A store that can only be opened anew ends the worker: what it lost is read again by the next one.
 func (r *runner) storeFailed(ctx context.Context, err error) error {
 	r.flush()
+	if io := (*querystore.IOError)(nil); errors.As(err, &io) && io.Final {
+		return fmt.Errorf("the store of task %d must be opened anew; what it lost is read again from Kafka: %w", r.source.Number, err)
+	}
+	r.failing = true
 	r.w.storeFails(r.source.Number, err)
 	select {
 	case <-ctx.Done():
 	case <-time.After(storeRetry):
 	}
 	return nil
+}
+
+// storeWorks takes the failure back, if there was one.
+func (r *runner) storeWorks() {
+	if r.failing {
+		r.failing = false
+		r.w.storeWorks(r.source.Number)
+	}
 }
 
 // flush hands the encoded events to the batchers and adds up what happened.
