@@ -55,6 +55,11 @@ func (a *app) demo(ctx context.Context, d *demoCommand) error {
 	if d.messages == 0 || d.messages > demoMost {
 		return usagef("eventworker demo --messages 100000", "--messages wants 1 to %d, got %d", demoMost, d.messages)
 	}
+	if d.report != "" { // better now than after the run
+		if err := os.WriteFile(d.report, nil, 0o600); err != nil {
+			return fmt.Errorf("--report: %w", err)
+		}
+	}
 	dir, err := os.MkdirTemp("", "eventworker-demo-")
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -158,6 +159,9 @@ func (a *app) simulate(ctx context.Context, cmd *cobra.Command, s *simulation) (
 	g, err := storefront.NewGenerator(s.shop)
 	if err != nil {
 		return usagef(cmd.CommandPath()+" --help", "%w", err)
+	}
+	if s.truth == "-" || s.truth != "" && filepath.Clean(s.truth) == filepath.Clean(s.out) {
+		return usagef("eventworker simulate --out log.jsonl --truth truth.jsonl", "--truth wants a file of its own, got %q", s.truth)
 	}
 	truth, err := newTruthFile(s.truth, g.Config())
 	if err != nil {

@@ -222,6 +222,9 @@ func (v *validator) store(c *Config) {
 	if s.Kind == "disk" {
 		v.required("store.path", s.Path)
 	}
+	if s.Kind == "redis" && v.forRun {
+		v.add("store.kind", "redis is not built yet; use disk or memory")
+	}
 	v.size("store.memory", s.Memory, 1<<20, 1<<40)
 	v.secret("store.redis.password", s.Redis.Password, s.Redis.PasswordFile, v.forRun && s.Kind == "redis")
 	if s.Kind == "redis" && v.filled("store.redis.addresses", s.Redis.Addresses) {

@@ -28,6 +28,9 @@ func (g *Generation) commitLoop(ctx context.Context) {
 func (g *Generation) lastCommit() {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
+	if g.isStale() {
+		g.log.Warn("the group went on without this member before it had drained; what it settled since its last commit is read again")
+	}
 	for !g.isStale() {
 		pending, err := g.commit(ctx)
 		if !pending {

@@ -120,8 +120,8 @@ func (t *Task[M]) endCart() {
 	if e.Currency != nil {
 		if sum, priced := total(e.Data); priced {
 			b.money = sum.appendTo(b.money)
-		} else if len(e.ObjectIDs) == len(t.f.resolved) {
-			b.money = append(b.money, t.f.ev.Value...) // the only event of its message
+		} else if own := t.f.ev.Value; own != nil && len(e.ObjectIDs) == len(t.f.resolved) {
+			b.money = parseDecimal(own).appendTo(b.money) // the only event of its message
 		}
 		switch {
 		case len(b.money) > maxMoney:
