@@ -350,12 +350,12 @@ func TestTheBudgetBoundsWhatIsHeld(t *testing.T) {
 				if s := c.Status(); s.BudgetPeak > bound {
 					t.Errorf("peak %d, bound %d", s.BudgetPeak, bound)
 				}
+				time.Sleep(2 * time.Second) // a message is counted before its turn to be settled comes
 				mu.Lock()
 				for _, settle := range open {
 					settle()
 				}
 				mu.Unlock()
-				time.Sleep(2 * time.Second)
 				c.Pause("to look")
 				time.Sleep(2 * time.Second)
 				if used := c.Status().BudgetUsed; used != 0 {
