@@ -9,19 +9,12 @@ import (
 	"eventworker/internal/storefront"
 )
 
+// script fails the next calls of AddClick.
 type script struct {
 	querystore.Section
-	walkFail, clickFail int // fail that many of the next calls
-	walks, clicks       int
-	armWalk             func(u []byte) bool
+	clickFail int
 }
 
-func (f *script) Walk(u []byte, v func(*querystore.Record) bool) error {
-	if f.armWalk != nil && f.armWalk(u) {
-		return errStore
-	}
-	return f.Section.Walk(u, v)
-}
 func (f *script) AddClick(u []byte, v *querystore.Click) error {
 	if f.clickFail > 0 {
 		f.clickFail--
