@@ -108,6 +108,7 @@ func (k *Kafka) format(ctx context.Context, options KafkaOptions) error {
 func newClusterID() string {
 	var id [16]byte
 	rand.Read(id[:]) // never fails
+	id[0] &= 0x7f    // an id that begins with - is taken for an option: one in 64 starts would fail
 	return base64.RawURLEncoding.EncodeToString(id[:])
 }
 
