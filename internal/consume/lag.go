@@ -56,7 +56,7 @@ func (g *Generation) refreshEnds(ctx context.Context) {
 			continue // the fetches report it
 		}
 		for tp, end := range ends {
-			if p := idle[tp]; !p.live.Load() {
+			if p := idle[tp]; p != nil && !p.live.Load() {
 				p.end.Store(end)
 			}
 		}
