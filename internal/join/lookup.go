@@ -54,7 +54,6 @@ type lookup struct {
 	cut     rank   // once 200 were seen: the oldest of the newest 200
 	key     []byte
 	asked   *want // whose clicks are walked
-	open    int   // wants that impressions may answer
 
 	// The visits, bound once.
 	visitMark, visitClick, visitImpression func(*querystore.Record) bool
@@ -87,7 +86,7 @@ func (l *lookup) run(s querystore.Section, user []byte) error {
 			return err
 		}
 	}
-	l.open = 0
+	open := 0 // wants that impressions may answer
 	for i := range l.wants {
 		l.asked = &l.wants[i]
 		if l.asked.clicks {
@@ -96,10 +95,10 @@ func (l *lookup) run(s querystore.Section, user []byte) error {
 			}
 		}
 		if l.asked.shown && !l.asked.click.ok {
-			l.open++
+			open++
 		}
 	}
-	if l.open == 0 {
+	if open == 0 {
 		return nil
 	}
 	return l.walkImpressions(s, user)
