@@ -31,29 +31,34 @@ type Config struct {
 type Kafka struct {
 	// Brokers are host:port of one or more brokers; the others are found through them.
 	Brokers []string `yaml:"brokers"`
-	Group   string   `yaml:"group"`
+	// Group is the consumer group. Dead letters, store and commits belong to it.
+	Group string `yaml:"group"`
 	// ClientID names the worker in the brokers' logs and quotas.
 	ClientID string `yaml:"client_id"`
 	// Topics are the input topics, all with the same number of partitions.
 	Topics []string `yaml:"topics"`
-	// ShownTopics and ClickedTopics are the subsets of Topics that carry these types; empty: any may.
-	ShownTopics   []string `yaml:"shown_topics"`
+	// ShownTopics are those of Topics that carry shown messages; empty: any may.
+	ShownTopics []string `yaml:"shown_topics"`
+	// ClickedTopics are those of Topics that carry clicked messages; empty: any may.
 	ClickedTopics []string `yaml:"clicked_topics"`
 	// Copartitioned says that a user's messages meet in the partitions of one number. Where they do
 	// not, the join is best effort and needs the redis store.
 	Copartitioned bool `yaml:"copartitioned"`
 	// StartOffset is "earliest" or "latest": where a group without commits starts.
-	StartOffset     string `yaml:"start_offset"`
+	StartOffset string `yaml:"start_offset"`
+	// DeadLetterTopic takes the messages that cannot be delivered. The worker is not ready without it.
 	DeadLetterTopic string `yaml:"dead_letter_topic"`
 	// ReplayTopic is written by dlq replay and read by the worker only.
-	ReplayTopic  string `yaml:"replay_topic"`
-	CreateTopics bool   `yaml:"create_topics"`
+	ReplayTopic string `yaml:"replay_topic"`
+	// CreateTopics makes missing topics at start, with as many partitions as those that exist.
+	CreateTopics bool `yaml:"create_topics"`
 	// CommitInterval is the time between commits. Shorter: fewer repeats after a crash, more work
 	// for the coordinator.
 	CommitInterval time.Duration `yaml:"commit_interval"`
 	// SessionTimeout is how long the group waits for a silent member. Brokers bound it (6 s to 30 min
 	// by default).
-	SessionTimeout   time.Duration `yaml:"session_timeout"`
+	SessionTimeout time.Duration `yaml:"session_timeout"`
+	// RebalanceTimeout is how long the group waits for its members at a rebalance, so the longest drain.
 	RebalanceTimeout time.Duration `yaml:"rebalance_timeout"`
 	// MaxFetchBytes bounds one fetch response of one broker; at most the memory budget.
 	MaxFetchBytes Size `yaml:"max_fetch_bytes"`
@@ -63,19 +68,28 @@ type Kafka struct {
 
 // TLS says how to speak TLS to the brokers. Without CAFile the system's authorities count.
 type TLS struct {
-	Enabled    bool   `yaml:"enabled"`
-	CAFile     string `yaml:"ca_file"`
-	CertFile   string `yaml:"cert_file"`
-	KeyFile    string `yaml:"key_file"`
+	// Enabled turns TLS on.
+	Enabled bool `yaml:"enabled"`
+	// CAFile holds the authorities (PEM) that sign the brokers' certificates; empty: the system's.
+	CAFile string `yaml:"ca_file"`
+	// CertFile is the client's certificate (PEM), for brokers that ask for one.
+	CertFile string `yaml:"cert_file"`
+	// KeyFile is the private key of CertFile.
+	KeyFile string `yaml:"key_file"`
+	// ServerName is the name that the brokers' certificates must carry; empty: their host name.
 	ServerName string `yaml:"server_name"`
 }
 
 // SASL says who the worker is to the brokers. Mechanism is empty, "plain", "scram-sha-256" or
 // "scram-sha-512".
 type SASL struct {
-	Mechanism    string `yaml:"mechanism"`
-	Username     string `yaml:"username"`
-	Password     Secret `yaml:"password"`
+	// Mechanism is empty for none, "plain", "scram-sha-256" or "scram-sha-512".
+	Mechanism string `yaml:"mechanism"`
+	// Username is the name to log in with.
+	Username string `yaml:"username"`
+	// Password is given in the environment, never in a file that is checked in.
+	Password Secret `yaml:"password"`
+	// PasswordFile holds the password instead.
 	PasswordFile string `yaml:"password_file"`
 }
 
@@ -116,7 +130,9 @@ func (i Insights) Serves(name string) bool {
 
 // Application is one Algolia application that messages may name.
 type Application struct {
-	AppID  string `yaml:"app_id"`
+	// AppID is the application's id, ten capital letters and digits.
+	AppID string `yaml:"app_id"`
+	// APIKey is the key that is sent with each request; a search-only key is enough.
 	APIKey Secret `yaml:"api_key"`
 	// APIKeyFile is read at start and again after the API refused the key, so that keys rotate
 	// without a restart.
@@ -134,15 +150,15 @@ func (a Application) ReadKey() (string, error) {
 
 // EventNames are the names sent where a message brings none.
 type EventNames struct {
-	Shown       string `yaml:"shown"`
-	Clicked     string `yaml:"clicked"`
-	AddedToCart string `yaml:"addedToCart"`
-	Purchased   string `yaml:"purchased"`
+	Shown       string `yaml:"shown"`       // eventName of views
+	Clicked     string `yaml:"clicked"`     // eventName of clicks
+	AddedToCart string `yaml:"addedToCart"` // eventName of add-to-cart conversions
+	Purchased   string `yaml:"purchased"`   // eventName of purchase conversions
 }
 
 // Views says whether shown messages become view events. Impressions are kept either way.
 type Views struct {
-	Send bool `yaml:"send"`
+	Send bool `yaml:"send"` // whether shown messages become view events; they are remembered either way
 }
 
 // Store says where impressions and remembered clicks are kept.
@@ -175,14 +191,17 @@ func (r Redis) ReadPassword() (string, error) {
 
 // RedisTLS says whether to speak TLS to Redis.
 type RedisTLS struct {
-	Enabled bool `yaml:"enabled"`
+	Enabled bool `yaml:"enabled"` // turns TLS on
 }
 
 // Join holds the rules of attribution (docs/contract.md, section 2). All but Wait are event time.
 type Join struct {
-	Window      time.Duration `yaml:"window"`
+	// Window is how old an impression may be that answers a click or a purchase.
+	Window time.Duration `yaml:"window"`
+	// ClickWindow is how old a click may be that answers an add-to-cart or a purchase.
 	ClickWindow time.Duration `yaml:"click_window"`
-	ClockSkew   time.Duration `yaml:"clock_skew"`
+	// ClockSkew is how much later than the event an impression may be that answers it, if none before it does.
+	ClockSkew time.Duration `yaml:"clock_skew"`
 	// AllowedLateness is how far messages may be out of order before a look-up counts as missed.
 	AllowedLateness time.Duration `yaml:"allowed_lateness"`
 	// Wait is the clock time a miss waits at the end of the log.
@@ -196,7 +215,8 @@ type Join struct {
 // Dedupe says which types of messages are de-duplicated by their id, and for how long.
 type Dedupe struct {
 	// Types are of "shown", "clicked", "addedToCart", "purchased".
-	Types  []string      `yaml:"types"`
+	Types []string `yaml:"types"`
+	// Window is how far apart, in event time, two messages of one id may be to be copies.
 	Window time.Duration `yaml:"window"`
 }
 
@@ -231,33 +251,33 @@ type Delivery struct {
 // Ambiguous says what becomes of purchases in a request that timed out and may have been taken:
 // "retry" or "dead-letter".
 type Ambiguous struct {
-	Purchases string `yaml:"purchases"`
+	Purchases string `yaml:"purchases"` // "retry" (may count twice) or "dead-letter" (a person decides)
 }
 
 // Backoff is the wait between tries: it starts at InitialInterval, grows by Multiplier up to
 // MaxInterval, and is spread by RandomizationFactor to both sides.
 type Backoff struct {
-	InitialInterval     time.Duration `yaml:"initial_interval"`
-	Multiplier          float64       `yaml:"multiplier"`
-	MaxInterval         time.Duration `yaml:"max_interval"`
-	RandomizationFactor float64       `yaml:"randomization_factor"`
+	InitialInterval     time.Duration `yaml:"initial_interval"`     // the first wait
+	Multiplier          float64       `yaml:"multiplier"`           // by which each wait is longer than the one before
+	MaxInterval         time.Duration `yaml:"max_interval"`         // the longest wait
+	RandomizationFactor float64       `yaml:"randomization_factor"` // 0 to 1: the share by which a wait is spread to both sides
 }
 
 // Memory bounds everything held between fetch and settlement.
 type Memory struct {
-	Budget Size `yaml:"budget"`
+	Budget Size `yaml:"budget"` // bytes of everything between fetch and settlement
 }
 
 // Admin is the HTTP server of metrics, probes and status.
 type Admin struct {
 	// Listen is host:port; empty: no admin server.
 	Listen string `yaml:"listen"`
-	PProf  bool   `yaml:"pprof"`
+	PProf  bool   `yaml:"pprof"` // adds Go's profiles below /debug/pprof/
 }
 
 // Log says what is logged, and how. Level is "debug", "info", "warn" or "error"; Format is
 // "console", "json", or "auto": console on a terminal, JSON elsewhere.
 type Log struct {
-	Level  string `yaml:"level"`
-	Format string `yaml:"format"`
+	Level  string `yaml:"level"`  // "debug", "info", "warn" or "error"
+	Format string `yaml:"format"` // "console", "json", or "auto": console on a terminal, JSON elsewhere
 }
