@@ -176,12 +176,17 @@ type Store struct {
 
 // Redis says how to reach the shared store.
 type Redis struct {
-	Addresses    []string `yaml:"addresses"`
-	Username     string   `yaml:"username"`
-	Password     Secret   `yaml:"password"`
+	// Addresses are host:port of the server, of several nodes of a cluster, or of the sentinels.
+	Addresses []string `yaml:"addresses"`
+	// Username is the ACL user; empty: the default one.
+	Username string `yaml:"username"`
+	// Password is given in the environment, never in a file that is checked in.
+	Password Secret `yaml:"password"`
+	// PasswordFile holds the password instead.
 	PasswordFile string   `yaml:"password_file"`
 	TLS          RedisTLS `yaml:"tls"`
-	KeyPrefix    string   `yaml:"key_prefix"`
+	// KeyPrefix begins every key, so that groups can share a server.
+	KeyPrefix string `yaml:"key_prefix"`
 }
 
 // ReadPassword is the password, from the file if one is named.
