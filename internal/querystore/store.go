@@ -10,6 +10,10 @@ type Place struct {
 	Offset int64
 }
 
+// Outside is the source of records that no message left: a storefront wrote them into a shared store.
+// Every look-up sees them.
+const Outside = 1<<16 - 1
+
 // Kind is the kind of a stored record.
 type Kind uint8
 
@@ -50,7 +54,7 @@ type Click struct {
 type Mark struct {
 	Time  int64
 	Place Place
-	Hash  [16]byte
+	Hash  [MarkSize]byte
 }
 
 // Coverage says what of one source a section's effects hold.
@@ -91,6 +95,27 @@ type Section interface {
 	Sync() error
 	// Close syncs and gives the section back.
 	Close() error
+}
+
+// Remote is a section whose records lie across a network. Its caller works chunk by chunk: Prefetch, then
+// Walk and Add…, then Flush. Records stand under ids that make writing them again harmless, so nobody looks
+// for a record before it is added, and of Coverage only Applied matters.
+//
+// All methods but Sync are called from one goroutine, the methods of Section included. The caller settles
+// no message before the Flush of what it left has returned without an error. So Sync has nothing to write or
+// to wait for: what was added since the last Flush belongs to messages that are not settled. It fails only
+// while the last Flush failed or the store is known to have lost data, so that nothing is committed then.
+type Remote interface {
+	Section
+	// Prefetch reads the records of the keys in one pipelined round trip (one per node). Until the next
+	// Prefetch, Walk of a key is answered from memory, over what was added since, flushed or not; a key
+	// that was not prefetched costs a round trip of its own, and is answered with what was added but not
+	// flushed, too. The keys may repeat; they are copied.
+	Prefetch(keys [][]byte) error
+	// Flush writes what was added and the coverage set since the last Flush in one pipelined round trip,
+	// and returns when it is acknowledged. After an error it is called again; nothing is written twice
+	// (writing is idempotent).
+	Flush() error
 }
 
 // Store gives sections out.
