@@ -1,0 +1,151 @@
+package deadletter
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"pgregory.net/rapid"
+)
+
+func TestStatesAreReadAsTheyWereWritten(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := State{
+			V:        1,
+			Status:   rapid.SampledFrom([]string{StateOpen, StateReplayed, StateDiscarded, StateParked}).Draw(t, "status"),
+			Outcome:  rapid.SampledFrom([]string{"", OutcomeDelivered, OutcomeDuplicate, OutcomeAbsorbed, OutcomeDead}).Draw(t, "outcome"),
+			ReplayID: rapid.StringMatching(`[a-z0-9-]{0,20}`).Draw(t, "id"),
+			Note:     rapid.String().Draw(t, "note"),
+			By:       rapid.String().Draw(t, "by"),
+			At:       time.UnixMilli(rapid.Int64Range(0, 4e12).Draw(t, "at")).UTC(),
+		}
+		got, err := ParseState(want.Encode())
+		if err != nil || got != want {
+			t.Fatalf("%+v, %v, want %+v", got, err, want)
+		}
+	})
+	for _, wrong := range []string{"", "{", `{"v":2,"status":"open"}`, `{"v":1,"status":"gone"}`, `{"v":1,"status":"open","outcome":"lost"}`, `{"status":"open"}`} {
+		if s, err := ParseState([]byte(wrong)); err == nil {
+			t.Errorf("%s is read as %+v", wrong, s)
+		}
+	}
+	if s, err := ParseState([]byte(`{"v":1,"status":"parked","later":[1]}`)); err != nil || s.Status != StateParked {
+		t.Errorf("a field of a later version: %+v, %v", s, err)
+	}
+}
+
+func TestStateKeysNameTheFirstLife(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		topic := rapid.StringMatching(`[a-zA-Z0-9._-]{1,30}`).Draw(t, "topic")
+		p, o := rapid.Int32Min(0).Draw(t, "partition"), rapid.Int64Min(0).Draw(t, "offset")
+		gotTopic, gotP, gotO, err := ParseStateKey(StateKey(topic, p, o))
+		if err != nil || gotTopic != topic || gotP != p || gotO != o {
+			t.Fatal(gotTopic, gotP, gotO, err)
+		}
+	})
+	for _, wrong := range []string{"", "/", "//", "/1/2", "a/1", "a/-1/2", "a/1/x", "a/99999999999/1"} {
+		if _, _, _, err := ParseStateKey(wrong); err == nil {
+			t.Errorf("%q is taken for a key", wrong)
+		}
+	}
+}
+
+// states reads the state topic; of each key the last value counts.
+func (r *rig) states() map[string]State {
+	r.Helper()
+	all := make(map[string]State)
+	err := Read(r.Context(), r.brokers, StateTopic(deadTopic), func(rec Record) {
+		s, err := ParseState(rec.Value)
+		if err != nil {
+			r.Fatal(err)
+		}
+		all[string(rec.Key)] = s
+	})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return all
+}
+
+func TestPutStateWritesTheLastStateOfEachKeyBeforeCloseReturns(t *testing.T) {
+	r := newRig(t, Config{CreateTopic: true, Partitions: 3}, kfake.SeedTopics(3, deadTopic))
+	for round := range 2 {
+		for i := range int64(50) {
+			s := Settled(fmt.Sprintf("p-%d", round), []string{OutcomeDead, OutcomeDelivered}[round], time.UnixMilli(1_764_000_000_000))
+			r.writer.PutState(StateKey("events", int32(i%3), i), s.Encode())
+		}
+	}
+	if err := r.writer.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	states := r.states()
+	if len(states) != 50 {
+		t.Fatalf("%d states", len(states))
+	}
+	for key, s := range states {
+		if s.Status != StateReplayed || s.Outcome != OutcomeDelivered || s.ReplayID != "p-1" {
+			t.Errorf("%s is %+v", key, s)
+		}
+	}
+}
+
+func TestStatesWaitForABrokerThatIsAway(t *testing.T) {
+	r := newRig(t, Config{}, kfake.SeedTopics(3, deadTopic, StateTopic(deadTopic)))
+	refused := make(chan struct{}, 3)
+	for range cap(refused) {
+		r.cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			res := req.ResponseKind().(*kmsg.ProduceResponse)
+			for _, topic := range req.(*kmsg.ProduceRequest).Topics {
+				rt := kmsg.NewProduceResponseTopic()
+				rt.Topic = topic.Topic
+				for _, p := range topic.Partitions {
+					rp := kmsg.NewProduceResponseTopicPartition()
+					rp.Partition, rp.ErrorCode = p.Partition, kerr.NotEnoughReplicas.Code
+					rt.Partitions = append(rt.Partitions, rp)
+				}
+				res.Topics = append(res.Topics, rt)
+			}
+			refused <- struct{}{}
+			return res, nil, true
+		})
+	}
+	s := Settled("p-1", OutcomeDead, time.Now())
+	r.writer.PutState(StateKey("events", 1, 2), s.Encode())
+	if err := r.writer.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(refused) != cap(refused) {
+		t.Errorf("%d refusals", len(refused))
+	}
+	if got := r.states()["events/1/2"]; got.Status != StateOpen || got.Outcome != OutcomeDead {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestStatesWithoutTheirTopicAreLostAndSaidOnce(t *testing.T) {
+	r := newRig(t, Config{}, kfake.SeedTopics(3, deadTopic))
+	s := Settled("p-1", OutcomeDelivered, time.Now())
+	for i := range int64(maxStates + 500) {
+		r.writer.PutState(StateKey("events", 1, i), s.Encode())
+	}
+	if err := r.writer.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if lost := r.writer.states.Lost(); lost != maxStates+500 {
+		t.Errorf("%d states are lost, want %d", lost, maxStates+500)
+	}
+	n := 0
+	for _, entry := range r.logs.All() {
+		if strings.Contains(entry.Message, "dlq verify") {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("said %d times", n)
+	}
+	r.writer.PutState("late", nil) // after Close it does nothing
+}
