@@ -24,7 +24,7 @@ func Default() *Config {
 		Delivery:     defaultDelivery(),
 		Memory:       Memory{Budget: 64 << 20},
 		DrainTimeout: 20 * time.Second,
-		Admin:        Admin{Listen: "127.0.0.1:9402"},
+		Admin:        Admin{Listen: "127.0.0.1:9402", StallAfter: 5 * time.Minute},
 		Log:          Log{Level: "info", Format: "auto"},
 	}
 }

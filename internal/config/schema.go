@@ -36,6 +36,8 @@ type node struct {
 	elem     *node
 	// index is the field's place in its struct.
 	index int
+	// reload says that a running worker takes another value.
+	reload bool
 }
 
 // root is the tree of all keys.
@@ -48,7 +50,9 @@ func buildNode(name, path string, t reflect.Type, index int) *node {
 		for i := range t.NumField() {
 			f := t.Field(i)
 			key := f.Tag.Get("yaml")
-			n.children = append(n.children, buildNode(key, join(path, key), f.Type, i))
+			child := buildNode(key, join(path, key), f.Type, i)
+			child.reload = f.Tag.Get("reload") == "yes"
+			n.children = append(n.children, child)
 		}
 	case kindMap:
 		n.elem = buildNode("*", join(path, "*"), t.Elem(), 0)

@@ -37,6 +37,8 @@ func (c *Config) problems(forRun bool) []Problem {
 	if c.Admin.Listen != "" {
 		v.address("admin.listen", c.Admin.Listen, true)
 	}
+	v.secret("admin.token", c.Admin.Token, c.Admin.TokenFile, forRun)
+	v.duration("admin.stall_after", c.Admin.StallAfter, time.Minute, time.Hour)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "auto", "console", "json")
 	return v.problems
@@ -414,7 +416,7 @@ func (v *validator) secret(path string, value Secret, file string, needed bool) 
 		}
 		content = read
 	}
-	if strings.HasSuffix(path, "api_key") && !keyForm.MatchString(content) {
+	if (strings.HasSuffix(path, "api_key") || path == "admin.token") && !keyForm.MatchString(content) {
 		v.add(path, "holds white space or characters outside ASCII; keys do not (it is not shown here)")
 	}
 }
