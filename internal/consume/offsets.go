@@ -231,7 +231,7 @@ func (g *Generation) commitStarts(ctx context.Context, l *layout) error {
 
 // lost counts and logs messages that retention removed before they were read.
 func (c *Consumer) lost(topic string, partition int32, from, to int64) {
-	c.counters.lostMessages.Add(to - from)
+	c.counters.lose(topic, to-from)
 	c.log.Error("messages were removed by retention before they were read: they are lost; raise the topic's retention or the worker's throughput",
 		zap.String("topic", topic), zap.Int32("partition", partition), zap.Int64("first", from), zap.Int64("last", to-1), zap.Int64("offsets", to-from))
 }

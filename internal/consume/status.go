@@ -1,7 +1,9 @@
 package consume
 
 import (
+	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -186,8 +188,37 @@ func (c *Consumer) Resume(why string) {
 type counters struct {
 	fetches, fetchErrors, fetchedBytes, heldBytes    atomic.Int64
 	messages, chunks, controlBatches, abortedRecords atomic.Int64
-	lostMessages, resets, corruptBatches             atomic.Int64
+	resets, corruptBatches                           atomic.Int64
 	commits, commitErrors, generations, budgetWaits  atomic.Int64
+
+	mu   sync.Mutex
+	lost map[string]int64 // messages by topic
+}
+
+// lose counts messages of a topic that retention removed.
+func (n *counters) lose(topic string, messages int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.lost == nil {
+		n.lost = make(map[string]int64)
+	}
+	n.lost[topic] += messages
+}
+
+func (n *counters) allLost() (sum int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, messages := range n.lost {
+		sum += messages
+	}
+	return sum
+}
+
+// Lost is the number of offsets of each topic that retention removed before they were read.
+func (c *Consumer) Lost() map[string]int64 {
+	c.counters.mu.Lock()
+	defer c.counters.mu.Unlock()
+	return maps.Clone(c.counters.lost)
 }
 
 // Stats are counts since the start, for metrics.
@@ -216,7 +247,7 @@ func (c *Consumer) Stats() Stats {
 	return Stats{
 		Fetches: n.fetches.Load(), FetchErrors: n.fetchErrors.Load(), FetchedBytes: n.fetchedBytes.Load(), HeldBytes: n.heldBytes.Load(),
 		Messages: n.messages.Load(), Chunks: n.chunks.Load(), ControlBatches: n.controlBatches.Load(), AbortedRecords: n.abortedRecords.Load(),
-		LostMessages: n.lostMessages.Load(), Resets: n.resets.Load(), CorruptBatches: n.corruptBatches.Load(),
+		LostMessages: n.allLost(), Resets: n.resets.Load(), CorruptBatches: n.corruptBatches.Load(),
 		Commits: n.commits.Load(), CommitErrors: n.commitErrors.Load(), Generations: n.generations.Load(), BudgetWaits: n.budgetWaits.Load(),
 	}
 }
