@@ -97,14 +97,20 @@ func (t *Task[M]) Outcome(m M, delivered bool) error {
 		return t.copies() // a second try: the claim is settled, copies may be left
 	}
 	if delivered {
-		mark := &t.effects.mark
-		*mark = querystore.Mark{Time: c.at, Place: c.place, Hash: c.key}
-		if err := t.section.AddMark(t.lookup.markKey(c.user, &mark.Hash), mark); err != nil {
+		if err := t.leaveMark(c); err != nil {
 			return err
 		}
 	}
 	t.drop(m, c, delivered)
 	return t.copies()
+}
+
+func (t *Task[M]) leaveMark(c *claim[M]) error {
+	mark := &t.effects.mark
+	*mark = querystore.Mark{Time: c.at, Place: c.place, Hash: c.key}
+	err := t.section.AddMark(t.lookup.markKey(c.user, &mark.Hash), mark)
+	t.ahead.unsaved = t.ahead.unsaved || err == nil
+	return err
 }
 
 // remark makes the mark of a message that is read for its effects: below the frontier a message
@@ -115,9 +121,7 @@ func (t *Task[M]) remark() error {
 		return nil
 	}
 	c := t.claims.holder[f.m]
-	mark := &t.effects.mark
-	*mark = querystore.Mark{Time: c.at, Place: c.place, Hash: c.key}
-	if err := t.section.AddMark(t.lookup.markKey(c.user, &mark.Hash), mark); err != nil {
+	if err := t.leaveMark(c); err != nil {
 		return err
 	}
 	f.claimed = false

@@ -107,12 +107,12 @@ func (l *lookup) run(s querystore.Section, user []byte) error {
 // clickKey is the key of the clicks of a user on an object, markKey that of the marks of an id. Both
 // are valid until the next call of either.
 func (l *lookup) clickKey(user, object []byte) []byte {
-	l.key = append(append(append(l.key[:0], user...), 0, byte(querystore.KindClick)), object...)
+	l.key = querystore.AppendClickKey(l.key[:0], user, object)
 	return l.key
 }
 
 func (l *lookup) markKey(user []byte, mark *[16]byte) []byte {
-	l.key = append(append(append(l.key[:0], user...), 0, byte(querystore.KindMark)), mark[:]...)
+	l.key = querystore.AppendMarkKey(l.key[:0], user, mark)
 	return l.key
 }
 

@@ -256,6 +256,7 @@ func (t *Task[M]) remember() error {
 		there, err := t.present(key, querystore.KindClick, v.Place, v.Object)
 		if err == nil && !there {
 			err = t.section.AddClick(key, v)
+			t.ahead.unsaved = true
 		}
 		if err != nil {
 			f.src.written = max(f.src.written, f.msg.Offset+1)

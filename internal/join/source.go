@@ -41,6 +41,7 @@ type source struct {
 	atEnd    bool
 	applied  int64 // the section held the effects of all messages below this when the task began
 	written  int64 // and none of a message at or beyond this
+	noted    querystore.Coverage
 	// steps are where the progress grew, for tasks of several live sources.
 	steps []step
 	// waiting are the clicks that wait, in the order they were read: they will leave an effect. The

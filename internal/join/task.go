@@ -107,6 +107,7 @@ type Task[M comparable] struct {
 	waiting     waiting[M]
 	claims      claims[M]
 	effects     effects
+	ahead       ahead[M]
 	now         int64 // the clock as of the last Clock, milliseconds
 }
 
@@ -161,6 +162,9 @@ func NewTask[M comparable](c *Config, section querystore.Section, from []SourceC
 		t.sources.climb(src) // what lies before the start was read with the progress of then
 	}
 	t.lookup = newLookup(t.rules, &t.sources)
+	if remote, ok := section.(querystore.Remote); ok {
+		t.ahead.remote, t.ahead.frame = remote, &frame[M]{decoder: event.NewDecoder(opts)}
+	}
 	t.waiting.users = make(map[string]*userWaits[M])
 	t.claims.first = make(map[claimKey]*claim[M])
 	t.claims.holder = make(map[M]*claim[M])
@@ -222,7 +226,7 @@ func (t *Task[M]) Handle(i int, m M, msg Message) error {
 // progress notes that the live message was read.
 func (t *Task[M]) progress() {
 	f, src := t.live, t.live.src
-	if r := f.verdict; r == nil || r.Reason > event.Future || r.Reason == event.UnknownApplication {
+	if moves(f.verdict) {
 		src.progress = max(src.progress, f.at)
 	}
 	if f.msg.Offset+1 >= src.Deliver {
@@ -231,6 +235,12 @@ func (t *Task[M]) progress() {
 	t.sources.advance(src, f.msg.Offset+1)
 	t.sources.climb(src)
 	f.seen = src.progress
+}
+
+// moves says whether a message with this verdict moves the progress of its source
+// (docs/contract.md, section 9).
+func moves(r *event.Refusal) bool {
+	return r == nil || r.Reason > event.Future || r.Reason == event.UnknownApplication
 }
 
 // goOn does what is left to do for the live message once it is read.
@@ -433,6 +443,7 @@ func (t *Task[M]) impressions() error {
 		there, err := t.present(f.user, querystore.KindImpression, v.Place, v.List)
 		if err == nil && !there {
 			err = t.section.AddImpression(f.user, v)
+			t.ahead.unsaved = true
 		}
 		if err != nil {
 			f.src.written = max(f.src.written, f.msg.Offset+1)
@@ -449,7 +460,7 @@ func (f *frame[M]) place() querystore.Place {
 
 // present looks for an effect that an earlier life of the task, or a failed try, may have left.
 func (t *Task[M]) present(key []byte, kind querystore.Kind, place querystore.Place, ordinal uint16) (there bool, err error) {
-	if place.Offset >= t.f.src.written {
+	if place.Offset >= t.f.src.written || t.Remote() {
 		return false, nil // nearly always
 	}
 	return t.stored(key, kind, place, ordinal)
@@ -478,15 +489,24 @@ func (a *app) lacksIndex(ev *event.Event) bool {
 
 func indexed(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
 
-// EndChunk notes in the section what its effects cover and lets expired records go. The caller
-// calls it after each chunk.
+// EndChunk notes in the section what its effects cover, makes them acknowledged where the section is remote,
+// and lets expired records go. The caller calls it after each chunk, and where the section is remote also
+// after whatever else may have left an effect. After an error it is called again.
 func (t *Task[M]) EndChunk() error {
+	t.ahead.left = 0
 	behind := int64(0)
 	for _, s := range t.sources.list {
-		t.section.SetCoverage(s.id, querystore.Coverage{Applied: max(s.covered(), s.applied), Written: max(s.written, s.next)})
+		c := querystore.Coverage{Applied: max(s.covered(), s.applied), Written: max(s.written, s.next)}
+		if c != s.noted {
+			t.section.SetCoverage(s.id, c)
+			s.noted, t.ahead.unsaved = c, true
+		}
 		if !s.Replay && (behind == 0 || s.progress < behind) {
 			behind = s.progress
 		}
+	}
+	if err := t.save(); err != nil {
+		return err
 	}
 	return t.section.Expire(behind - max(t.rules.longest, t.rules.dedupeWindow))
 }

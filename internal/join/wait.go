@@ -203,6 +203,11 @@ func (t *Task[M]) release() error {
 			if !h.decided && !t.reached(h.at, h.level, h.item, false) {
 				break
 			}
+			if !h.decided {
+				if err := t.readOn(t.announceWaiting); err != nil {
+					return err
+				}
+			}
 			heap.Pop(queue)
 			if h.decided {
 				continue
@@ -252,8 +257,11 @@ func (t *Task[M]) Tick(now int64) error {
 		if h.deadline > now {
 			break
 		}
-		if h.decided || h.blocked || h.level != asMiss || !t.reached(h.at, asMiss, h.item, true) {
+		if h.decided || !t.overdue(h) {
 			continue
+		}
+		if err := t.readOn(t.announceOverdue); err != nil {
+			return err
 		}
 		if err := t.revisit(h, true); err != nil {
 			return err
@@ -264,6 +272,11 @@ func (t *Task[M]) Tick(now int64) error {
 	}
 	w.byRead = slices.DeleteFunc(w.byRead, func(h *held[M]) bool { return h.decided })
 	return t.copies()
+}
+
+// overdue says whether a miss, having waited as long as it may, is believed.
+func (t *Task[M]) overdue(h *held[M]) bool {
+	return !h.blocked && h.level == asMiss && t.reached(h.at, asMiss, h.item, true)
 }
 
 // NextTick is the clock time, in milliseconds, at which Tick has something to do at the earliest.
