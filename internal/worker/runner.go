@@ -81,7 +81,11 @@ func (w *Worker) newRunner(g *generation, source *consume.Task, section querysto
 		})
 	}
 	r.effects = &effects{Section: section}
-	r.task = join.NewTask(w.rules, r.effects, sources, r)
+	counted := querystore.Section(r.effects)
+	if remote, ok := section.(querystore.Remote); ok {
+		counted = remoteEffects{r.effects, remote}
+	}
+	r.task = join.NewTask(w.rules, counted, sources, r)
 	return r
 }
 
@@ -90,7 +94,7 @@ func (r *runner) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	// What was joined when ctx ended is handed on and counted: it may be settled already.
-	defer r.flush()
+	defer r.leave()
 	for {
 		if err := r.hear(ctx); err != nil {
 			return err
@@ -138,6 +142,11 @@ func (r *runner) step(ctx context.Context) (worked bool, err error) {
 			return false, err
 		}
 	}
+	if r.task.Remote() {
+		if err := r.retry(ctx, r.task.EndChunk); err != nil {
+			return false, err
+		}
+	}
 	i, chunk := r.next()
 	if chunk != nil {
 		if err := r.handle(ctx, i, chunk); err != nil {
@@ -148,6 +157,15 @@ func (r *runner) step(ctx context.Context) (worked bool, err error) {
 		r.flush()
 	}
 	return chunk != nil, nil
+}
+
+// leave hands on what was joined when ctx ended. What lies across a network and is not acknowledged now is
+// given back instead: it must not be delivered, or committed, without what it leaves.
+func (r *runner) leave() {
+	if r.task.Remote() && r.task.EndChunk() != nil {
+		return
+	}
+	r.flush()
 }
 
 // ends tells the task which partitions were read to their end.
@@ -186,14 +204,34 @@ func (r *runner) handle(ctx context.Context, i int, chunk *consume.Chunk) error 
 	progress := newProgress(chunk, r)
 	chunk.Tag(progress)
 	r.way, r.at = newLeg(n), i
-	for k := range n {
+	for k := 0; k < n; k += join.ReadAhead {
+		if err := r.handleSome(ctx, progress, k, min(k+join.ReadAhead, n)); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	r.storeWorks()
+	r.restored(i, next)
+	return r.retry(ctx, r.task.EndChunk)
+}
+
+// handleSome joins some messages of a chunk. Where the store lies across a network it reads ahead what they
+// ask for, and has what they left acknowledged.
+func (r *runner) handleSome(ctx context.Context, p *progress, from, to int) error {
+	records := p.chunk.Records[from:to]
+	err := r.retry(ctx, func() error {
+		return r.task.Prefetch(r.at, len(records), func(k int) join.Message { return toMessage(&records[k]) })
+	})
+	if err != nil {
+		return err
+	}
+	for k := range records {
 		if k%64 == 0 && ctx.Err() != nil {
 			return nil
 		}
-		rec := &chunk.Records[k]
+		rec := &records[k]
 		msg := toMessage(rec)
-		r.way.step(rec.Offset, r.task.Progress(i))
-		err := r.task.Handle(i, message{progress, uint32(k)}, msg)
+		r.way.step(rec.Offset, r.task.Progress(r.at))
+		err := r.task.Handle(r.at, message{p, uint32(from + k)}, msg)
 		for err != nil {
 			if err = r.storeFailed(ctx, err); err != nil {
 				return err
@@ -201,12 +239,13 @@ func (r *runner) handle(ctx context.Context, i int, chunk *consume.Chunk) error 
 			if ctx.Err() != nil {
 				return nil
 			}
-			err = r.task.Handle(i, message{progress, uint32(k)}, msg)
+			err = r.task.Handle(r.at, message{p, uint32(from + k)}, msg)
 		}
 	}
-	r.storeWorks()
-	r.restored(i, next)
-	return r.retry(ctx, r.task.EndChunk)
+	if r.task.Remote() {
+		return r.retry(ctx, r.task.EndChunk)
+	}
+	return nil
 }
 
 // fresh is how many records of a chunk are not only read again.
@@ -222,14 +261,20 @@ func toMessage(rec *consume.Record) join.Message {
 
 // retry repeats what failed at the store until it works or ctx ends.
 func (r *runner) retry(ctx context.Context, do func() error) error {
+	_, err := r.try(ctx, do)
+	return err
+}
+
+// try does that, too, and says whether it worked in the end.
+func (r *runner) try(ctx context.Context, do func() error) (done bool, err error) {
 	for {
 		err := do()
 		if err == nil {
 			r.storeWorks()
-			return nil
+			return true, nil
 		}
 		if err = r.storeFailed(ctx, err); err != nil || ctx.Err() != nil {
-			return err
+			return false, err
 		}
 	}
 }
@@ -239,7 +284,9 @@ func (r *runner) retry(ctx context.Context, do func() error) error {
 //
 // A store that can only be opened anew ends the worker: what it lost is read again by the next one.
 func (r *runner) storeFailed(ctx context.Context, err error) error {
-	r.flush()
+	if !r.task.Remote() { // else what is ready waits with what it left
+		r.flush()
+	}
 	if io := (*querystore.IOError)(nil); errors.As(err, &io) && io.Final {
 		return fmt.Errorf("the store of task %d must be opened anew; what it lost is read again from Kafka: %w", r.source.Number, err)
 	}
@@ -317,30 +364,32 @@ func (r *runner) hear(ctx context.Context) error {
 	if len(heard) == 0 {
 		return nil
 	}
-	defer r.flush()
-	for k, o := range heard {
-		noted := false
-		err := r.retry(ctx, func() error {
-			err := r.task.Outcome(o.message, o.delivered)
-			noted = err == nil
-			return err
-		})
-		if err != nil {
-			return err
+	noted, err := r.try(ctx, func() error {
+		for _, o := range heard { // of what the task was told before it hears again; that changes nothing
+			if err := r.task.Outcome(o.message, o.delivered); err != nil {
+				return err
+			}
 		}
-		if !noted { // ctx ended before the store took it
-			r.mu.Lock()
-			r.outcomes = append(heard[k:], r.outcomes...)
-			r.mu.Unlock()
-			return nil
-		}
+		return r.task.EndChunk() // marks are effects that the section has now
+	})
+	if err != nil {
+		return err
+	}
+	if !noted { // ctx ended before the store took them
+		r.mu.Lock()
+		r.outcomes = append(heard, r.outcomes...)
+		r.mu.Unlock()
+		return nil
+	}
+	for _, o := range heard {
 		if o.delivered {
 			r.delta.Messages++
 			r.delta.Delivered++
 			o.message.batch.chunk.Settle(int(o.message.i))
 		}
 	}
-	return r.retry(ctx, r.task.EndChunk) // marks are effects that the section has now
+	r.flush()
+	return nil
 }
 
 // tell puts an outcome where the task hears of it.
@@ -353,6 +402,18 @@ func (r *runner) tell(o outcome) {
 	default:
 	}
 }
+
+// remoteEffects counts what a task writes into a section across a network.
+type remoteEffects struct {
+	*effects
+	remote querystore.Remote
+}
+
+// Prefetch implements querystore.Remote.
+func (e remoteEffects) Prefetch(keys [][]byte) error { return e.remote.Prefetch(keys) }
+
+// Flush implements querystore.Remote.
+func (e remoteEffects) Flush() error { return e.remote.Flush() }
 
 // The rest is join.Output.
 
