@@ -48,6 +48,7 @@ func commands(a *app) []*cobra.Command {
 		newFakeInsightsCommand(a),
 		newCheckCommand(a),
 		newGroupCommand(a),
+		newHealthCommand(a),
 		newConfigCommand(a),
 		newVersionCommand(a),
 		newCompletionCommand(a),
