@@ -169,10 +169,23 @@ func (c *Config) heartbeatEvery() time.Duration { return min(3*time.Second, c.Se
 
 // drainBudget is how long draining may take at a rebalance: the session and rebalance time-outs less
 // the time until the rebalance is seen, and a margin for the last commit.
-func (c *Config) drainBudget() time.Duration {
+func (c *Consumer) drainBudget() time.Duration { return c.cfg.drainBudget(c.drainTimeout()) }
+
+// drainTimeout is Config.DrainTimeout, or what SetDrainTimeout said last.
+func (c *Consumer) drainTimeout() time.Duration {
+	if d := c.drain.Load(); d > 0 {
+		return time.Duration(d)
+	}
+	return c.cfg.DrainTimeout
+}
+
+// SetDrainTimeout replaces Config.DrainTimeout for drains that begin from now on.
+func (c *Consumer) SetDrainTimeout(d time.Duration) { c.drain.Store(int64(d)) }
+
+func (c *Config) drainBudget(drainTimeout time.Duration) time.Duration {
 	d := min(c.SessionTimeout, c.RebalanceTimeout)
 	d -= c.heartbeatEvery() + min(2*time.Second, d/10)
-	return min(d, max(c.DrainTimeout, time.Millisecond))
+	return min(d, max(drainTimeout, time.Millisecond))
 }
 
 // conn is how to reach the cluster for these topics.
@@ -197,6 +210,7 @@ type Consumer struct {
 
 	paused   atomic.Bool
 	caughtUp chan struct{} // closed once UntilCaughtUp is reached
+	drain    atomic.Int64  // from SetDrainTimeout, nanoseconds; 0: as configured
 
 	mu         sync.Mutex
 	pauses     []string
@@ -443,15 +457,15 @@ func (c *Consumer) serve(ctx context.Context, g *Generation, fetching *runner) e
 		}
 		return err
 	case <-ctx.Done():
-		g.log.Info("stopping: draining", zap.Duration("at most", c.cfg.DrainTimeout))
-		g.limitDrain(c.cfg.DrainTimeout)
+		g.log.Info("stopping: draining", zap.Duration("at most", c.drainTimeout()))
+		g.limitDrain(c.drainTimeout())
 	case <-c.caughtUp:
 		g.log.Info("caught up: stopping")
-		g.limitDrain(c.cfg.DrainTimeout)
+		g.limitDrain(c.drainTimeout())
 	case <-g.endCtx.Done():
 		cause = ErrGenerationEnded
-		g.log.Info("the generation ends: draining", zap.String("why", string(g.why())), zap.Duration("at most", c.cfg.drainBudget()))
-		g.limitDrain(c.cfg.drainBudget())
+		g.log.Info("the generation ends: draining", zap.String("why", string(g.why())), zap.Duration("at most", c.drainBudget()))
+		g.limitDrain(c.drainBudget())
 	}
 	c.setState(StateDraining)
 	fetching.cancel()

@@ -134,7 +134,7 @@ func (g *Generation) rebalance() {
 	now := time.Now()
 	if g.rebalancing.CompareAndSwap(nil, &now) {
 		g.end(endRebalance)
-		g.limitDrain(g.c.cfg.drainBudget())
+		g.limitDrain(g.c.drainBudget())
 	}
 }
 

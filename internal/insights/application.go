@@ -123,9 +123,10 @@ func NewApplication(cfg ApplicationConfig) (*Application, error) {
 		return nil, fmt.Errorf("insights.applications.%s: %w", cfg.Name, err)
 	}
 	a.client = &client{
-		transport: cfg.Transport, url: url, keys: keys, timeout: cfg.Timeout,
+		transport: cfg.Transport, url: url, keys: keys,
 		exchanged: a.exchanged, oddAnswer: oddAnswers(a.log()),
 	}
+	a.client.timeout.Store(int64(cfg.Timeout))
 	switch {
 	case cfg.Shadow:
 		a.client.transport = shadow{}

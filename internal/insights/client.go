@@ -44,7 +44,7 @@ type client struct {
 	transport http.RoundTripper
 	url       *url.URL
 	keys      *keyring
-	timeout   time.Duration
+	timeout   atomic.Int64 // nanoseconds
 	exchanged func(*Exchange) // may be nil
 	oddAnswer func(status int, contentType string)
 }
@@ -79,7 +79,7 @@ func mayHaveBeenTaken(err error) bool {
 // post makes one request. stale says that it failed without an answer on a connection used before.
 func (c *client) post(ctx context.Context, p Payload, attempt int, second bool) (stale bool, err error) {
 	started := time.Now()
-	limited, cancel := context.WithTimeoutCause(ctx, c.timeout, errNoAnswer)
+	limited, cancel := context.WithTimeoutCause(ctx, time.Duration(c.timeout.Load()), errNoAnswer)
 	defer cancel()
 	var w wire
 	resp, err := c.transport.RoundTrip(c.request(w.trace(limited), &w, p, attempt))

@@ -291,7 +291,7 @@ func TestTimeOutAfterTheWholeBodyMayHaveBeenTaken(t *testing.T) {
 		<-release
 	})
 	defer close(release)
-	a.client.timeout = 20 * time.Millisecond
+	a.client.timeout.Store(int64(20 * time.Millisecond))
 	err, ok := sendOne(t, a).(*RetryableError)
 	if !ok || !err.MayHaveBeenTaken || err.Status != 0 || !errors.Is(err, errNoAnswer) {
 		t.Fatalf("got %#v", err)
