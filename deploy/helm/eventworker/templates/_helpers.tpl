@@ -1,0 +1,292 @@
+{{/* The chart's name, and the release's: 52 characters leave room for endings and hashes. */}}
+{{- define "eventworker.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "eventworker.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else if contains (include "eventworker.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "eventworker.name" .) | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "eventworker.selector" -}}
+app.kubernetes.io/name: {{ include "eventworker.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: worker
+{{- end -}}
+
+{{- define "eventworker.labels" -}}
+{{ include "eventworker.commonLabels" . }}
+app.kubernetes.io/component: worker
+{{- end -}}
+
+{{- define "eventworker.commonLabels" -}}
+app.kubernetes.io/name: {{ include "eventworker.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "eventworker.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "eventworker.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "eventworker.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* A duration such as 1m30s in whole seconds, rounded up. */}}
+{{- define "eventworker.seconds" -}}
+{{- $text := toString . -}}
+{{- if not (regexMatch "^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$" $text) -}}
+{{- fail (printf "config.drain_timeout: want a duration such as 20s or 1m30s, got %q" $text) -}}
+{{- end -}}
+{{- $ms := regexFind "[0-9]+ms" $text | trimSuffix "ms" | default "0" | int -}}
+{{- $text = regexReplaceAll "[0-9]+ms" $text "" -}}
+{{- $s := regexFind "[0-9]+s" $text | trimSuffix "s" | default "0" | int -}}
+{{- $m := regexFind "[0-9]+m" $text | trimSuffix "m" | default "0" | int -}}
+{{- $h := regexFind "[0-9]+h" $text | trimSuffix "h" | default "0" | int -}}
+{{- add (mul $h 3600) (mul $m 60) $s (div (add $ms 999) 1000) -}}
+{{- end -}}
+
+{{/* The grace period: longer than the drain, or the last commit is cut off and messages come twice. */}}
+{{- define "eventworker.grace" -}}
+{{- $drain := include "eventworker.seconds" (default "20s" .Values.config.drain_timeout) | int -}}
+{{- $grace := int .Values.terminationGracePeriodSeconds -}}
+{{- if eq $grace 0 -}}
+{{- add $drain 25 -}}
+{{- else if lt $grace (add $drain 10 | int) -}}
+{{- fail (printf "terminationGracePeriodSeconds: %d is too short for config.drain_timeout %ds: want at least %d, or 0" $grace $drain (add $drain 10)) -}}
+{{- else -}}
+{{- $grace -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Secrets stand in Secrets: values and ConfigMaps are read by more people, and kept in histories. */}}
+{{- define "eventworker.refuseSecrets" -}}
+{{- range $name, $application := dig "insights" "applications" dict .Values.config -}}
+{{- if get $application "api_key" -}}
+{{- fail (printf "config.insights.applications.%s.api_key: put it into a Secret and name that in secrets.insights.%s" $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if dig "kafka" "sasl" "password" "" .Values.config -}}
+{{- fail "config.kafka.sasl.password: put it into a Secret and name that in secrets.kafkaPassword" -}}
+{{- end -}}
+{{- if dig "store" "redis" "password" "" .Values.config -}}
+{{- fail "config.store.redis.password: put it into a Secret and name that in secrets.redisPassword" -}}
+{{- end -}}
+{{- if dig "admin" "token" "" .Values.config -}}
+{{- fail "config.admin.token: put it into a Secret and name that in secrets.adminToken" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The configuration file: what the chart knows, under what config says. */}}
+{{- define "eventworker.config" -}}
+{{- include "eventworker.refuseSecrets" . -}}
+{{- if and (dig "store" "kind" "" .Values.config) (ne (dig "store" "kind" "" .Values.config) .Values.store.kind) -}}
+{{- fail "config.store.kind: set store.kind, which also chooses between StatefulSet and Deployment" -}}
+{{- end -}}
+{{- $secrets := .Values.secrets -}}
+{{- $store := dict "kind" .Values.store.kind -}}
+{{- if eq .Values.store.kind "disk" -}}
+{{- $_ := set $store "path" "/var/lib/eventworker/queries" -}}
+{{- end -}}
+{{- if $secrets.redisPassword.existingSecret -}}
+{{- $_ := set $store "redis" (dict "password_file" "/etc/eventworker/secrets/redis-password") -}}
+{{- end -}}
+{{- $kafka := dict -}}
+{{- if $secrets.kafkaPassword.existingSecret -}}
+{{- $_ := set $kafka "sasl" (dict "password_file" "/etc/eventworker/secrets/kafka-password") -}}
+{{- end -}}
+{{- with $secrets.kafkaTLS -}}
+{{- if .existingSecret -}}
+{{- $tls := dict "enabled" true -}}
+{{- if .caKey }}{{ $_ := set $tls "ca_file" "/etc/eventworker/secrets/kafka-ca.crt" }}{{ end -}}
+{{- if .certKey }}{{ $_ := set $tls "cert_file" "/etc/eventworker/secrets/kafka-tls.crt" }}{{ end -}}
+{{- if .keyKey }}{{ $_ := set $tls "key_file" "/etc/eventworker/secrets/kafka-tls.key" }}{{ end -}}
+{{- $_ := set $kafka "tls" $tls -}}
+{{- end -}}
+{{- end -}}
+{{- $applications := dict -}}
+{{- range $name, $secret := $secrets.insights -}}
+{{- $_ := set $applications $name (dict "api_key_file" (printf "/etc/eventworker/secrets/insights-%s" $name)) -}}
+{{- end -}}
+{{- $admin := dict "listen" ":9402" -}}
+{{- if $secrets.adminToken.existingSecret -}}
+{{- $_ := set $admin "token_file" "/etc/eventworker/secrets/admin-token" -}}
+{{- end -}}
+{{- $own := dict "store" $store "admin" $admin "log" (dict "format" "json") "insights" (dict "applications" $applications) -}}
+{{- if $kafka }}{{ $_ := set $own "kafka" $kafka }}{{ end -}}
+{{- toYaml (mergeOverwrite $own (deepCopy .Values.config)) -}}
+{{- end -}}
+
+{{/* The sources of the projected volume with all secrets. */}}
+{{- define "eventworker.secretSources" -}}
+{{- range $name, $secret := .Values.secrets.insights }}
+- secret:
+    name: {{ $secret.existingSecret }}
+    items: [{key: {{ $secret.key | quote }}, path: {{ printf "insights-%s" $name | quote }}}]
+{{- end }}
+{{- with .Values.secrets.kafkaPassword }}{{ if .existingSecret }}
+- secret:
+    name: {{ .existingSecret }}
+    items: [{key: {{ .key | quote }}, path: kafka-password}]
+{{- end }}{{ end }}
+{{- with .Values.secrets.kafkaTLS }}{{ if .existingSecret }}
+- secret:
+    name: {{ .existingSecret }}
+    items:
+      {{- if .caKey }}
+      - {key: {{ .caKey | quote }}, path: kafka-ca.crt}
+      {{- end }}
+      {{- if .certKey }}
+      - {key: {{ .certKey | quote }}, path: kafka-tls.crt}
+      {{- end }}
+      {{- if .keyKey }}
+      - {key: {{ .keyKey | quote }}, path: kafka-tls.key}
+      {{- end }}
+{{- end }}{{ end }}
+{{- with .Values.secrets.redisPassword }}{{ if .existingSecret }}
+- secret:
+    name: {{ .existingSecret }}
+    items: [{key: {{ .key | quote }}, path: redis-password}]
+{{- end }}{{ end }}
+{{- with .Values.secrets.adminToken }}{{ if .existingSecret }}
+- secret:
+    name: {{ .existingSecret }}
+    items: [{key: {{ .key | quote }}, path: admin-token}]
+{{- end }}{{ end }}
+{{- end -}}
+
+{{- define "eventworker.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities: {drop: [ALL]}
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{/* Mounts and volumes that worker and replay share. */}}
+{{- define "eventworker.mounts" -}}
+- {name: config, mountPath: /etc/eventworker/config, readOnly: true}
+{{- if include "eventworker.secretSources" . | trim }}
+- {name: secrets, mountPath: /etc/eventworker/secrets, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "eventworker.volumes" -}}
+- name: config
+  configMap: {name: {{ include "eventworker.fullname" . }}}
+{{- with include "eventworker.secretSources" . | trim }}
+- name: secrets
+  projected:
+    # Read by the pod's group only.
+    defaultMode: 0440
+    sources:
+      {{- . | nindent 6 }}
+{{- end }}
+{{- end -}}
+
+{{- define "eventworker.env" -}}
+{{- range $name, $value := . }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end -}}
+
+{{/* The pod of the Deployment and of the StatefulSet. */}}
+{{- define "eventworker.pod" -}}
+metadata:
+  labels:
+    {{- include "eventworker.labels" . | nindent 4 }}
+    {{- with .Values.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  annotations:
+    kubectl.kubernetes.io/default-container: eventworker
+    # Another configuration rolls the pods.
+    checksum/config: {{ include "eventworker.config" . | sha256sum }}
+    {{- with .Values.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  serviceAccountName: {{ include "eventworker.serviceAccount" . }}
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  {{- with .Values.imagePullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  terminationGracePeriodSeconds: {{ include "eventworker.grace" . }}
+  securityContext:
+    {{- toYaml .Values.podSecurityContext | nindent 4 }}
+  {{- with .Values.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  containers:
+    - name: eventworker
+      image: {{ include "eventworker.image" . | quote }}
+      imagePullPolicy: {{ .Values.image.pullPolicy }}
+      args: [run, --config, /etc/eventworker/config/eventworker.yaml]
+      {{- with .Values.env }}
+      env:
+        {{- include "eventworker.env" . | trim | nindent 8 }}
+      {{- end }}
+      ports:
+        - {name: admin, containerPort: 9402, protocol: TCP}
+      startupProbe:
+        httpGet: {path: /livez, port: admin}
+        {{- toYaml .Values.startupProbe | nindent 8 }}
+      livenessProbe:
+        httpGet: {path: /livez, port: admin}
+        {{- toYaml .Values.livenessProbe | nindent 8 }}
+      readinessProbe:
+        httpGet: {path: /readyz, port: admin}
+        {{- toYaml .Values.readinessProbe | nindent 8 }}
+      resources:
+        {{- toYaml .Values.resources | nindent 8 }}
+      securityContext:
+        {{- include "eventworker.containerSecurity" . | nindent 8 }}
+      volumeMounts:
+        {{- include "eventworker.mounts" . | nindent 8 }}
+        {{- if eq .Values.store.kind "disk" }}
+        - {name: store, mountPath: /var/lib/eventworker}
+        {{- end }}
+  volumes:
+    {{- include "eventworker.volumes" . | nindent 4 }}
+  {{- with .Values.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  topologySpreadConstraints:
+    {{- if .Values.topologySpreadConstraints }}
+    {{- toYaml .Values.topologySpreadConstraints | nindent 4 }}
+    {{- else }}
+    - maxSkew: 1
+      topologyKey: kubernetes.io/hostname
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels:
+          {{- include "eventworker.selector" . | nindent 10 }}
+    {{- end }}
+{{- end -}}
