@@ -55,3 +55,33 @@ func asFile(f *os.File, err error) (file, error) {
 	}
 	return f, nil
 }
+
+// hookedFiles ask Options.Fsync for each fsync of a file.
+type hookedFiles struct {
+	fileSystem
+	fsync func(path string, do func() error) error
+}
+
+func (h hookedFiles) create(path string) (file, error) {
+	f, err := h.fileSystem.create(path)
+	return h.hook(f, path, err)
+}
+
+func (h hookedFiles) open(path string) (file, error) {
+	f, err := h.fileSystem.open(path)
+	return h.hook(f, path, err)
+}
+
+func (h hookedFiles) hook(f file, path string, err error) (file, error) {
+	if err != nil {
+		return nil, err
+	}
+	return hookedFile{f, func() error { return h.fsync(path, f.Sync) }}, nil
+}
+
+type hookedFile struct {
+	file
+	sync func() error
+}
+
+func (f hookedFile) Sync() error { return f.sync() }

@@ -27,6 +27,8 @@ type Options struct {
 	SegmentBytes int64
 	// Log says what was cut off or let go; nothing by default.
 	Log *zap.Logger
+	// Fsync is asked to make a file durable, which do does; nil: do is called. Tests let it fail.
+	Fsync func(path string, do func() error) error
 
 	files fileSystem // of tests
 	first uint64     // first address of a new log, of tests
@@ -49,6 +51,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.files == nil {
 		o.files = osFiles{}
+		if o.Fsync != nil {
+			o.files = hookedFiles{o.files, o.Fsync}
+		}
 	}
 	return o
 }

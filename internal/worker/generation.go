@@ -23,6 +23,7 @@ import (
 // generation is everything that lives from one rebalance of the group to the next.
 type generation struct {
 	w          *Worker
+	source     *consume.Generation
 	runners    []*runner
 	builders   []*batch.Builder[part]
 	deliverers []*insights.Deliverer[part]
@@ -41,7 +42,7 @@ type generation struct {
 
 // Serve implements consume.Handler: it runs one generation.
 func (w *Worker) Serve(ctx context.Context, source *consume.Generation, drain func() (context.Context, context.CancelFunc)) error {
-	g := &generation{w: w, trails: make(map[*consume.Partition]*trail)}
+	g := &generation{w: w, source: source, trails: make(map[*consume.Partition]*trail)}
 	for app := range w.apps {
 		if w.apps[app] == nil { // another group's: the join gives no event of it
 			g.deliverers, g.builders = append(g.deliverers, nil), append(g.builders, nil)

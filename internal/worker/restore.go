@@ -24,6 +24,9 @@ type restoreRange struct {
 
 // rewind implements consume.Config.Rewind: it says what of a task's partitions must be read again.
 func (w *Worker) rewind(t *consume.Task, want func(*consume.Partition, consume.Rewind)) error {
+	if err := w.giveBack(t.Number); err != nil {
+		return err
+	}
 	section, err := w.openSection(t.Number)
 	if err != nil {
 		w.storeFails(t.Number, err)

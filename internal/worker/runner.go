@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -91,6 +90,15 @@ func (w *Worker) newRunner(g *generation, source *consume.Task, section querysto
 
 // run works until ctx is done. It returns an error only if the task cannot go on.
 func (r *runner) run(ctx context.Context) error {
+	err := r.work(ctx)
+	if errors.Is(err, errReopen) {
+		<-ctx.Done() // the generation ends
+		return nil
+	}
+	return err
+}
+
+func (r *runner) work(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	// What was joined when ctx ended is handed on and counted: it may be settled already.
@@ -282,13 +290,14 @@ func (r *runner) try(ctx context.Context, do func() error) (done bool, err error
 // storeFailed hands on what is ready and waits before the next try. The partition is paused
 // meanwhile: nothing of it is read, guessed or lost.
 //
-// A store that can only be opened anew ends the worker: what it lost is read again by the next one.
+// A store that can only be opened anew ends the generation (reopen.go).
 func (r *runner) storeFailed(ctx context.Context, err error) error {
 	if !r.task.Remote() { // else what is ready waits with what it left
 		r.flush()
 	}
-	if io := (*querystore.IOError)(nil); errors.As(err, &io) && io.Final {
-		return fmt.Errorf("the store of task %d must be opened anew; what it lost is read again from Kafka: %w", r.source.Number, err)
+	if querystore.MustReopen(err) {
+		r.w.lose(r.source.Number, err)
+		return errReopen
 	}
 	r.failing = true
 	r.w.storeFails(r.source.Number, err)
@@ -372,10 +381,14 @@ func (r *runner) hear(ctx context.Context) error {
 		}
 		return r.task.EndChunk() // marks are effects that the section has now
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errReopen) && r.w.cfg.Store.Restore != "off":
+		// Their marks are made again with what else is lost: below the frontier they count as delivered.
+	case errors.Is(err, errReopen):
+		return nil
+	case err != nil:
 		return err
-	}
-	if !noted { // ctx ended before the store took them
+	case !noted: // ctx ended before the store took them
 		r.mu.Lock()
 		r.outcomes = append(heard, r.outcomes...)
 		r.mu.Unlock()

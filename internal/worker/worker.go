@@ -72,6 +72,7 @@ type Worker struct {
 	mu       sync.Mutex
 	sections map[int32]querystore.Section
 	failing  map[int32]error // tasks whose store does not take writes
+	lost     map[int32]*reopening
 
 	decoding sync.Mutex // describe is rare
 	decoder  *event.Decoder
@@ -96,7 +97,7 @@ func New(cfg *config.Config, opts Options) (*Worker, error) {
 	w := &Worker{cfg: cfg, opts: opts, version: opts.Version, log: opts.Log, metrics: opts.Metrics, rules: JoinConfig(cfg),
 		limits:   batch.Limits{MaxEvents: cfg.Batch.MaxEvents, MaxBytes: int(cfg.Batch.MaxBytes), Linger: cfg.Batch.Linger},
 		health:   telemetry.NewHealth("kafka"),
-		sections: make(map[int32]querystore.Section), failing: make(map[int32]error),
+		sections: make(map[int32]querystore.Section), failing: make(map[int32]error), lost: make(map[int32]*reopening),
 		decoder: event.NewDecoder(event.Options{HashTokens: cfg.Tokens == "hash"})}
 	if w.log == nil {
 		w.log = zap.NewNop()
@@ -254,21 +255,6 @@ func (w *Worker) openSection(task int32) (querystore.Section, error) {
 	}
 	w.sections[task] = s
 	return s, nil
-}
-
-// Sync implements consume.Handler: it makes the effects of all that may be committed durable.
-func (w *Worker) Sync(ctx context.Context) error {
-	began := time.Now()
-	w.mu.Lock()
-	var group errgroup.Group
-	group.SetLimit(syncers)
-	for _, s := range w.sections {
-		group.Go(s.Sync)
-	}
-	w.mu.Unlock()
-	err := group.Wait()
-	w.metrics.StoreSync.Observe(time.Since(began).Seconds())
-	return err
 }
 
 // carries says whether a topic may carry the types of a list: no list means that any may, and the
