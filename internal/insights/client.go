@@ -44,7 +44,7 @@ type client struct {
 	transport http.RoundTripper
 	url       *url.URL
 	keys      *keyring
-	timeout   atomic.Int64 // nanoseconds
+	timeout   atomic.Int64    // nanoseconds
 	exchanged func(*Exchange) // may be nil
 	oddAnswer func(status int, contentType string)
 }

@@ -95,6 +95,9 @@ func (r *keyring) set(key string) error {
 	return nil
 }
 
+// ValidKey says whether an API key can stand in a request.
+func ValidKey(key string) bool { return headerSafe(key) }
+
 // headerSafe says whether s can stand in a header, and is something.
 func headerSafe(s string) bool {
 	for i := range len(s) {

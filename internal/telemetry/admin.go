@@ -9,6 +9,7 @@ import (
 	"net/http/pprof"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +30,10 @@ type AdminOptions struct {
 	// Status gives what /statusz shows: any value that encodes as a JSON object. It must be quick and
 	// safe for concurrent use. nil: only readiness is shown.
 	Status func() any
+	// Live says whether the process gets anywhere, and what does not; nil: it does while it answers.
+	Live func() (ok bool, why []string)
+	// Token protects what changes something, see [Admin.HandleAction]; empty: none.
+	Token string
 }
 
 // The bounds of the admin server. A profile takes 30 s by default, so writing may take longer.
@@ -44,9 +49,11 @@ const (
 	adminShutdown    = time.Second
 )
 
-// Admin is the HTTP server of metrics, probes and status. It does not ask who one is: it listens on
-// the loopback address unless the configuration says otherwise, and shows nothing secret.
+// Admin is the HTTP server of metrics, probes and status. For these it does not ask who one is: it
+// listens on the loopback address unless the configuration says otherwise, and they show nothing secret.
+// What changes something, or shows a user's history, is protected: see [Admin.HandleAction].
 type Admin struct {
+	token     atomic.Pointer[string]
 	options   AdminOptions
 	listener  net.Listener
 	mux       *http.ServeMux
@@ -69,7 +76,12 @@ func NewAdmin(o AdminOptions) (*Admin, error) {
 		ErrorHandling: promhttp.ContinueOnError, ErrorLog: zap.NewStdLog(o.Log.Named("metrics")),
 		MaxRequestsInFlight: adminScrapes, Timeout: 10 * time.Second,
 	}))
-	a.Handle("/livez", "200 while the process answers", http.HandlerFunc(livez))
+	a.SetToken(o.Token)
+	if o.Token == "" && !a.local() {
+		o.Log.Warn("the admin server listens beyond this machine and admin.token is not set: what changes something answers 403; probes, metrics and status are open",
+			zap.String(KeyAddress, a.Addr().String()))
+	}
+	a.Handle("/livez", "200 while the process gets anywhere, or is kept from it for a known reason", http.HandlerFunc(a.livez))
 	a.Handle("/readyz", "200 when ready, else 503 with every condition that fails", http.HandlerFunc(a.readyz))
 	a.Handle("/statusz", "what the worker does now, as a page or as JSON (Accept, or ?format=json)", http.HandlerFunc(a.statusz))
 	if o.PProf {
@@ -94,13 +106,6 @@ func listenCause(err error) error {
 func (a *Admin) Handle(path, about string, h http.Handler) {
 	a.mux.Handle("GET "+path, h)
 	a.endpoints = append(a.endpoints, endpoint{path, about})
-}
-
-// HandleAction adds an endpoint for a method that changes something, such as POST. Requests from
-// other sites' pages are refused.
-func (a *Admin) HandleAction(method, path, about string, h http.Handler) {
-	a.mux.Handle(method+" "+path, http.NewCrossOriginProtection().Handler(h))
-	a.endpoints = append(a.endpoints, endpoint{path, method + ": " + about})
 }
 
 func (a *Admin) handleProfiles() {
@@ -159,8 +164,15 @@ func headers(next http.Handler) http.Handler {
 	})
 }
 
-func livez(w http.ResponseWriter, _ *http.Request) {
+func (a *Admin) livez(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if a.options.Live != nil {
+		if ok, why := a.options.Live(); !ok {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprintln(w, "not alive\n"+strings.Join(why, "\n"))
+			return
+		}
+	}
 	fmt.Fprintln(w, "ok")
 }
 

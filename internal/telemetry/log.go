@@ -19,6 +19,8 @@ type LogOptions struct {
 	Format string
 	// Out is where lines go, usually standard error.
 	Out io.Writer
+	// Live, if not nil, holds the level from then on, so that it can be changed while lines are written.
+	Live *zap.AtomicLevel
 	// Suppressed is called for each line that the rate limit leaves out; nil: nobody counts.
 	Suppressed func()
 }
@@ -27,17 +29,31 @@ type LogOptions struct {
 // follows left-out ones says how many they were. JSON lines have time, level, logger, message and the
 // keys of this package.
 func NewLogger(o LogOptions) (*zap.Logger, error) {
-	level, err := zapcore.ParseLevel(o.Level)
-	if err != nil || level > zapcore.ErrorLevel {
-		return nil, fmt.Errorf("unknown log level %q; known: debug, info, warn, error", o.Level)
+	level, err := ParseLevel(o.Level)
+	if err != nil {
+		return nil, err
+	}
+	var enabled zapcore.LevelEnabler = level
+	if o.Live != nil {
+		*o.Live = zap.NewAtomicLevelAt(level)
+		enabled = *o.Live
 	}
 	encoder, err := encoderOf(o.Format, o.Out)
 	if err != nil {
 		return nil, err
 	}
 	sink := zapcore.Lock(zapcore.AddSync(o.Out))
-	core := newLimited(zapcore.NewCore(encoder, sink, level), o.Suppressed)
+	core := newLimited(zapcore.NewCore(encoder, sink, enabled), o.Suppressed)
 	return zap.New(core, zap.ErrorOutput(sink)), nil
+}
+
+// ParseLevel reads the name of a level.
+func ParseLevel(name string) (zapcore.Level, error) {
+	level, err := zapcore.ParseLevel(name)
+	if err != nil || level > zapcore.ErrorLevel {
+		return 0, fmt.Errorf("unknown log level %q; known: debug, info, warn, error", name)
+	}
+	return level, nil
 }
 
 func encoderOf(format string, out io.Writer) (zapcore.Encoder, error) {

@@ -82,10 +82,12 @@ func countAll(m *Metrics) {
 	m.EventsRefused.WithLabelValues("x", "rejected").Inc()
 	m.Batches.WithLabelValues("x", "count").Inc()
 	m.BatchEvents.WithLabelValues("x").Observe(1)
+	m.BatchBytes.WithLabelValues("x").Observe(1)
 	m.Requests.WithLabelValues("x", RequestClass(200)).Inc()
 	m.RequestDuration.WithLabelValues("x").Observe(1)
 	m.Retries.WithLabelValues("x").Inc()
 	m.DeliveryLatency.Observe(1)
+	m.EventLatency.Observe(1)
 	m.Commits.WithLabelValues("ok").Inc()
 	m.CommitDuration.Observe(1)
 	m.Generations.Inc()
@@ -298,6 +300,24 @@ func TestBucketsHoldWhatTheSettingsAllow(t *testing.T) {
 	d, _ := definition(BatchEvents)
 	if last := d.Buckets[len(d.Buckets)-1]; last != 1000 || math.IsInf(last, 1) {
 		t.Errorf("a full batch of 1,000 is not the last bound but %v", last)
+	}
+}
+
+func TestHistogramsAreNativeAndClassic(t *testing.T) {
+	m := NewMetrics()
+	countAll(m)
+	families := gather(t, m)
+	for _, d := range Definitions {
+		if d.Kind != HistogramKind {
+			continue
+		}
+		h := families[d.Name].GetMetric()[0].GetHistogram()
+		if h.Schema == nil || len(h.GetPositiveSpan()) == 0 {
+			t.Errorf("%s has no native histogram", d.Name)
+		}
+		if len(h.GetBucket()) != len(d.Buckets) {
+			t.Errorf("%s has %d classic buckets, want %d", d.Name, len(h.GetBucket()), len(d.Buckets))
+		}
 	}
 }
 

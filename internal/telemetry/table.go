@@ -41,6 +41,7 @@ const (
 	EventsRefused      = "eventworker_events_refused_total"
 	Batches            = "eventworker_batches_total"
 	BatchEvents        = "eventworker_batch_events"
+	BatchBytes         = "eventworker_batch_bytes"
 	Requests           = "eventworker_requests_total"
 	RequestDuration    = "eventworker_request_duration_seconds"
 	RequestsInFlight   = "eventworker_requests_in_flight"
@@ -51,6 +52,7 @@ const (
 	EventAgeOldest     = "eventworker_oldest_unsettled_age_seconds"
 	EventAgeLimit      = "eventworker_max_event_age_seconds"
 	DeliveryLatency    = "eventworker_delivery_latency_seconds"
+	EventLatency       = "eventworker_event_latency_seconds"
 	Lookups            = "eventworker_lookups_total"
 	Hints              = "eventworker_hints_total"
 	JoinWaiting        = "eventworker_join_waiting_messages"
@@ -68,6 +70,7 @@ const (
 	PartitionLagTime = "eventworker_partition_lag_seconds"
 	FrontierLag      = "eventworker_partition_frontier_lag_messages"
 	PartitionWaiting = "eventworker_partition_waiting"
+	Partitions       = "eventworker_partitions"
 	MessagesLost     = "eventworker_messages_lost_total"
 
 	DeadLetterWrites   = "eventworker_dead_letter_writes_total"
@@ -80,9 +83,16 @@ const (
 	StoreSync     = "eventworker_store_sync_duration_seconds"
 	StoreRestored = "eventworker_store_restored_messages_total"
 	StoreDamaged  = "eventworker_store_damaged_bytes_total"
+	StoreReads    = "eventworker_store_reads_total"
+	StoreDropped  = "eventworker_store_dropped_records_total"
+	StoreSegments = "eventworker_store_segments"
 
 	Ready         = "eventworker_ready"
+	Live          = "eventworker_live"
 	BuildInfo     = "eventworker_build_info"
+	ConfigHash    = "eventworker_config_hash"
+	ReloadOK      = "eventworker_config_last_reload_successful"
+	ReloadTime    = "eventworker_config_last_reload_success_timestamp_seconds"
 	LogSuppressed = "eventworker_log_lines_suppressed_total"
 )
 
@@ -93,6 +103,7 @@ var (
 	secondsOfDisk     = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5}
 	secondsOfDelivery = []float64{.1, .25, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 6 * 3600, 24 * 3600, 96 * 3600}
 	eventsOfBatches   = []float64{1, 5, 10, 25, 50, 100, 250, 500, 750, 999, 1000}
+	bytesOfBatches    = []float64{1 << 10, 4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 1_500_000, 1_900_000}
 )
 
 var ledgerMetrics = []string{
@@ -113,6 +124,7 @@ var Definitions = []Definition{
 	{Name: EventsRefused, Kind: CounterKind, Labels: []string{"application", "outcome"}, Help: "Insights events that will not be delivered."},
 	{Name: Batches, Kind: CounterKind, Labels: []string{"application", "trigger"}, Help: "Batches formed, by what sealed them."},
 	{Name: BatchEvents, Kind: HistogramKind, Labels: []string{"application"}, Buckets: eventsOfBatches, Help: "Events in a batch when it was sealed."},
+	{Name: BatchBytes, Kind: HistogramKind, Labels: []string{"application"}, Buckets: bytesOfBatches, Help: "Size of a batch as a request body when it was sealed."},
 	{Name: Requests, Kind: CounterKind, Labels: []string{"application", "class"}, Help: "Requests to the API, by class of answer."},
 	{Name: RequestDuration, Kind: HistogramKind, Labels: []string{"application"}, Buckets: secondsOfRequests, Help: "Time of a request until its whole answer or its failure."},
 	{Name: RequestsInFlight, Kind: GaugeKind, Read: true, Labels: []string{"application"}, Help: "Requests on the wire."},
@@ -123,6 +135,7 @@ var Definitions = []Definition{
 	{Name: EventAgeOldest, Kind: GaugeKind, Read: true, Help: "Age of the oldest unsettled message, from its event time."},
 	{Name: EventAgeLimit, Kind: GaugeKind, Read: true, Help: "delivery.max_event_age, to compare ages with."},
 	{Name: DeliveryLatency, Kind: HistogramKind, Buckets: secondsOfDelivery, Help: "Time from a message's record timestamp until its events were accepted."},
+	{Name: EventLatency, Kind: HistogramKind, Buckets: secondsOfDelivery, Help: "Time from an event's own timestamp until it was accepted."},
 
 	{Name: Lookups, Kind: CounterKind, Read: true, Labels: []string{"result"}, Help: "Objects and items, by what gave them a queryID."},
 	{Name: Hints, Kind: CounterKind, Read: true, Labels: []string{"hint"}, Help: "Oddities of messages that are no refusal and cost attribution."},
@@ -142,6 +155,7 @@ var Definitions = []Definition{
 	{Name: PartitionLagTime, Kind: GaugeKind, Read: true, Labels: []string{"topic", "partition"}, Help: "Age of the oldest unsettled message by its record timestamp; 0 at the end."},
 	{Name: FrontierLag, Kind: GaugeKind, Read: true, Labels: []string{"topic", "partition"}, Help: "Messages between the frontier and the last one fetched: what one unsettled message holds up."},
 	{Name: PartitionWaiting, Kind: GaugeKind, Read: true, Labels: []string{"topic", "partition"}, Help: "1 while the partition is not fetched because others have to catch up."},
+	{Name: Partitions, Kind: GaugeKind, Read: true, Labels: []string{"state"}, Help: "Partitions of this worker by state."},
 	{Name: MessagesLost, Kind: CounterKind, Read: true, Labels: []string{"topic"}, Help: "Messages that retention removed before they were read."},
 
 	{Name: DeadLetterWrites, Kind: CounterKind, Labels: []string{"reason"}, Help: "Dead letters that all in-sync replicas acknowledged."},
@@ -154,9 +168,16 @@ var Definitions = []Definition{
 	{Name: StoreSync, Kind: HistogramKind, Buckets: secondsOfDisk, Help: "Time to make the store durable before a commit."},
 	{Name: StoreRestored, Kind: CounterKind, Read: true, Help: "Messages read again for their effects only."},
 	{Name: StoreDamaged, Kind: CounterKind, Read: true, Help: "Bytes of the store that were damaged, cut off and restored from Kafka."},
+	{Name: StoreReads, Kind: CounterKind, Read: true, Labels: []string{"place"}, Help: "Records that look-ups read, by where they were found."},
+	{Name: StoreDropped, Kind: CounterKind, Read: true, Help: "Records let go before their time for want of room."},
+	{Name: StoreSegments, Kind: GaugeKind, Read: true, Help: "Files of the store."},
 
 	{Name: Ready, Kind: GaugeKind, Read: true, Help: "1 while /readyz says yes."},
+	{Name: Live, Kind: GaugeKind, Read: true, Help: "1 while /livez says yes."},
 	{Name: BuildInfo, Kind: GaugeKind, Read: true, Labels: []string{"version", "commit", "go"}, Help: "1, with the build in its labels."},
+	{Name: ConfigHash, Kind: GaugeKind, Read: true, Help: "Hash of the effective configuration without its secrets: workers with different numbers are configured differently."},
+	{Name: ReloadOK, Kind: GaugeKind, Read: true, Help: "1 if the last reload of the configuration was applied, or there was none."},
+	{Name: ReloadTime, Kind: GaugeKind, Read: true, Help: "When the configuration was last applied, as a Unix time."},
 	{Name: LogSuppressed, Kind: CounterKind, Help: "Log lines left out by the rate limit."},
 }
 

@@ -189,7 +189,7 @@ func byChunk(entries []batch.Entry[part], do func(c *consume.Chunk, n int64)) {
 func (g *generation) outcomes(t *tally, b *batch.Batch[part], from, to int, o insights.Outcome) {
 	entries := b.Entries[from:to]
 	if o.Kind == insights.Delivered {
-		t.took(entries[0].Ref.Message.record().Time)
+		t.took(entries[0].Ref.Message.record().Time, entries[0].Time)
 	}
 	var kinds byKind
 	byChunk(entries, func(c *consume.Chunk, n int64) { c.Shrink(n) })

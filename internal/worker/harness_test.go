@@ -430,14 +430,19 @@ func (r *running) get(path string) (status int, body string) {
 		r.t.Fatal(err)
 	}
 	req.Close = true
+	return do(r.t, req)
+}
+
+func do(t *testing.T, req *http.Request) (status int, body string) {
+	t.Helper()
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return res.StatusCode, string(text)
 }

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -38,12 +39,13 @@ var outcomeNames = map[insights.OutcomeKind]string{
 type tally struct {
 	delivered [len(kinds)]prometheus.Counter
 	refused   map[insights.OutcomeKind]prometheus.Counter
-	latency   prometheus.Histogram
-	worked    atomic.Bool // a request was taken since the start
+	latency   prometheus.Histogram // from the record's timestamp
+	eventAge  prometheus.Histogram // from the event's
+	worked    atomic.Bool          // a request was taken since the start
 }
 
 func newTally(m *telemetry.Metrics, app string) *tally {
-	t := &tally{refused: make(map[insights.OutcomeKind]prometheus.Counter), latency: m.DeliveryLatency}
+	t := &tally{refused: make(map[insights.OutcomeKind]prometheus.Counter), latency: m.DeliveryLatency, eventAge: m.EventLatency}
 	for kind, name := range kinds {
 		if name != "" {
 			t.delivered[kind] = m.EventsDelivered.WithLabelValues(app, name)
@@ -71,10 +73,12 @@ func (t *tally) settled(o *insights.Outcome, n *byKind) {
 
 // took observes the latency of one message of a request, that of its oldest event: a sample, and
 // not one of the fortunate ones. Records without a timestamp have none.
-func (t *tally) took(recorded int64) {
+func (t *tally) took(recorded, happened int64) {
+	now := time.Now()
 	if recorded >= 0 {
-		t.latency.Observe(max(0, time.Since(time.UnixMilli(recorded)).Seconds()))
+		t.latency.Observe(age(now, recorded).Seconds())
 	}
+	t.eventAge.Observe(age(now, happened).Seconds())
 }
 
 // lettersWritten are the counters of dead letters by reason.
@@ -89,6 +93,7 @@ func lettersWritten(m *telemetry.Metrics) (written [event.NumReasons]prometheus.
 func (w *Worker) observe(app string, t *tally) insights.Observer {
 	m := w.metrics
 	duration, events := m.RequestDuration.WithLabelValues(app), m.BatchEvents.WithLabelValues(app)
+	size := m.BatchBytes.WithLabelValues(app)
 	retries := m.Retries.WithLabelValues(app)
 	return insights.Observer{
 		Exchange: func(e *insights.Exchange) {
@@ -98,9 +103,10 @@ func (w *Worker) observe(app string, t *tally) insights.Observer {
 				t.worked.Store(true)
 			}
 		},
-		Batch: func(trigger string, n, _ int) {
+		Batch: func(trigger string, n, bytes int) {
 			m.Batches.WithLabelValues(app, trigger).Inc()
 			events.Observe(float64(n))
+			size.Observe(float64(bytes))
 		},
 		Retry: func(int) { retries.Inc() },
 	}
@@ -186,6 +192,8 @@ func (w *Worker) readMetrics() {
 		w.emitPartitions(emit)
 		w.emitApplications(emit)
 		w.emitStore(emit)
+		w.emitReload(emit)
+		w.emitLiveness(emit)
 		pending, _ := w.letters.Pending()
 		emit(telemetry.DeadLetterPending, float64(pending))
 		emit(telemetry.EventAgeLimit, w.cfg.Delivery.MaxEventAge.Seconds())
@@ -230,7 +238,10 @@ func (w *Worker) emitKafka(emit telemetry.Emit) {
 	emit(telemetry.FetchPaused, truth(paused || len(s.Paused) > 0))
 	emit(telemetry.FetchPausedSeconds, total.Seconds())
 	emit(telemetry.FetchedBytes, float64(n.FetchedBytes))
-	emit(telemetry.MessagesLost, float64(n.LostMessages), w.lostLabel())
+	lost := w.kafka.Lost()
+	for _, topic := range w.inputTopics() {
+		emit(telemetry.MessagesLost, float64(lost[topic]), topic)
+	}
 	for _, p := range s.Partitions {
 		partition := decimal(p.Partition)
 		emit(telemetry.PartitionLag, float64(p.Lag), p.Topic, partition)
@@ -239,13 +250,12 @@ func (w *Worker) emitKafka(emit telemetry.Emit) {
 	}
 }
 
-// lostLabel is the topic that lost messages are counted for: the consumer counts those of all topics
-// together, so with several of them it is "all".
-func (w *Worker) lostLabel() string {
-	if len(w.cfg.Kafka.Topics) == 1 {
-		return w.cfg.Kafka.Topics[0]
+// inputTopics are the topics that are read.
+func (w *Worker) inputTopics() []string {
+	if w.cfg.Kafka.ReplayTopic == "" {
+		return w.cfg.Kafka.Topics
 	}
-	return "all"
+	return append(slices.Clone(w.cfg.Kafka.Topics), w.cfg.Kafka.ReplayTopic)
 }
 
 // emitPartitions gives the age of each partition's oldest unsettled message.
@@ -319,6 +329,10 @@ func (w *Worker) emitStore(emit telemetry.Emit) {
 	}
 	emit(telemetry.StoreUsers, float64(s.Users))
 	emit(telemetry.StoreDamaged, float64(s.Cut))
+	emit(telemetry.StoreReads, float64(s.RingHits), "memory")
+	emit(telemetry.StoreReads, float64(s.Reads), "disk")
+	emit(telemetry.StoreDropped, float64(s.Dropped))
+	emit(telemetry.StoreSegments, float64(s.Segments))
 }
 
 func decimal(n int32) string { return strconv.Itoa(int(n)) }

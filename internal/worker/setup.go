@@ -134,8 +134,7 @@ func (w *Worker) newApplications() error {
 			Name: served.Name, AppID: a.AppID, APIKey: string(a.APIKey), APIKeyFile: a.APIKeyFile,
 			Region: w.cfg.Insights.Region, Endpoint: w.cfg.Insights.Endpoint,
 			Timeout: d.Timeout, MaxInFlight: d.MaxInFlight, MaxEventsPerSecond: d.MaxEventsPerSecond,
-			Backoff: insights.Backoff{InitialInterval: d.Backoff.InitialInterval, MaxInterval: d.Backoff.MaxInterval,
-				Multiplier: d.Backoff.Multiplier, RandomizationFactor: d.Backoff.RandomizationFactor},
+			Backoff:            backoffOf(d),
 			DeadLetterSystemic: d.OnSystemic == "dead-letter", Shadow: d.Mode == "shadow",
 			UserAgent: "eventworker/" + w.version, Log: w.log.Named("delivery"), Observer: w.observe(served.Name, tally),
 		})

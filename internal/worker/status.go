@@ -59,8 +59,9 @@ func (w *Worker) waiting() int {
 	return n
 }
 
-// checkHealth brings readiness and the pauses of fetching up to date.
-func (w *Worker) checkHealth() {
+// checkHealth brings readiness and the pauses of fetching up to date, and gives the state of the consumer
+// that it saw.
+func (w *Worker) checkHealth() consume.Status {
 	w.steer()
 	k := w.kafka.Status()
 	why := "state " + string(k.State)
@@ -86,6 +87,7 @@ func (w *Worker) checkHealth() {
 		why = "task " + task + ": " + trouble
 	}
 	w.health.Set("store", why == "", why)
+	return k
 }
 
 // applicationTrouble says why an application does not make the worker ready. One that has worked and

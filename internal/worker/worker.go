@@ -39,6 +39,12 @@ type Options struct {
 	Version string
 	// UntilCaughtUp ends Run when the offsets that were the partitions' ends at its start are settled.
 	UntilCaughtUp bool
+	// Load reads the configuration again for [Worker.Reload]; nil: it cannot be reloaded.
+	Load func() (*config.Loaded, error)
+	// Loaded is the configuration with the origins of its values, for /statusz; nil: they are not told.
+	Loaded *config.Loaded
+	// SetLogLevel changes the level of Log; nil: it stays.
+	SetLogLevel func(level string) error
 	// Dial replaces the network to the brokers; nil: the system's.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -66,6 +72,8 @@ type Worker struct {
 	pauses   pauses
 	steering steering
 	topic    topicCheck
+	live     liveness
+	reloads  reloads
 	restored atomic.Int64 // messages read again for their effects
 	current  atomic.Pointer[generation]
 
@@ -101,6 +109,10 @@ func New(cfg *config.Config, opts Options) (*Worker, error) {
 		decoder: event.NewDecoder(event.Options{HashTokens: cfg.Tokens == "hash"})}
 	if w.log == nil {
 		w.log = zap.NewNop()
+	}
+	w.reloads.loaded, w.reloads.applied = opts.Loaded, time.Now()
+	if opts.Loaded == nil {
+		w.reloads.loaded = config.NewLoaded(cfg)
 	}
 	if w.metrics == nil {
 		w.metrics = telemetry.NewMetrics()
@@ -142,15 +154,29 @@ func (w *Worker) assemble() error {
 	if w.cfg.Admin.Listen == "" {
 		return nil
 	}
-	w.admin, err = telemetry.NewAdmin(telemetry.AdminOptions{
-		Listen: w.cfg.Admin.Listen, PProf: w.cfg.Admin.PProf, Gather: w.metrics.Registry, Health: w.health,
-		Log: w.log.Named("admin"), Version: w.version, Status: func() any { return w.Status() },
-	})
-	if err == nil {
-		w.handlePauses()
-		w.admin.HandleAction(http.MethodPost, SkipPath, "dead-letters the oldest unsettled message of a partition (?topic=&partition=&offset=)", http.HandlerFunc(w.handleSkip))
+	return w.newAdmin()
+}
+
+// newAdmin takes the admin server's address and adds what it answers.
+func (w *Worker) newAdmin() error {
+	token, err := w.cfg.Admin.ReadToken()
+	if err != nil {
+		return fmt.Errorf("admin.token_file: %w", err)
 	}
-	return err
+	w.admin, err = telemetry.NewAdmin(telemetry.AdminOptions{
+		Listen: w.cfg.Admin.Listen, PProf: w.cfg.Admin.PProf, Gather: w.metrics.Registry, Health: w.health, Token: token,
+		Log: w.log.Named("admin"), Version: w.version, Status: func() any { return w.Status() },
+		Live: func() (bool, []string) { return w.live.alive(time.Now(), w.stallLimit()) },
+	})
+	if err != nil {
+		return err
+	}
+	w.handlePauses()
+	w.admin.HandleAction(http.MethodPost, SkipPath, "dead-letters the oldest unsettled message of a partition (?topic=&partition=&offset=)", http.HandlerFunc(w.handleSkip))
+	if w.opts.Load != nil {
+		w.admin.HandleAction(http.MethodPost, ReloadPath, "reads the configuration again and takes what may change without a restart", http.HandlerFunc(w.handleReload))
+	}
+	return nil
 }
 
 // Ledger is the account of the messages.
@@ -183,7 +209,8 @@ func (w *Worker) watch(ctx context.Context) error {
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		w.checkHealth()
+		k := w.checkHealth()
+		w.lookAfter(time.Now(), &k)
 		w.sample()
 		select {
 		case <-ctx.Done():
