@@ -55,6 +55,10 @@ type Config struct {
 	Wait        time.Duration
 	Attribution Attribution
 	OnMiss      OnMiss
+	// BestEffort is for topics that are keyed so that a user's messages do not meet in one task, and meet in
+	// a shared store instead: a look-up sees all that is in the store, a match is final at once, and a miss
+	// after Wait of clock time.
+	BestEffort bool
 	// SendViews turns shown messages into view events.
 	SendViews bool
 	// HashTokens replaces tokens with refused characters by their hash.
@@ -83,6 +87,7 @@ type rules struct {
 	maxAge, dedupeWindow      int64
 	attribution               Attribution
 	onMiss                    OnMiss
+	bestEffort                bool
 	sendViews                 bool
 	hashTokens                bool
 	dedupe                    [event.Purchased + 1]bool
@@ -106,7 +111,7 @@ func compile(c *Config) *rules {
 		window: c.Window.Milliseconds(), clickWindow: c.ClickWindow.Milliseconds(), skew: c.ClockSkew.Milliseconds(),
 		lateness: max(c.AllowedLateness, c.ClockSkew).Milliseconds(), wait: c.Wait.Milliseconds(),
 		maxAge: c.MaxEventAge.Milliseconds(), dedupeWindow: c.DedupeWindow.Milliseconds(),
-		attribution: c.Attribution, onMiss: c.OnMiss, sendViews: c.SendViews, hashTokens: c.HashTokens, now: c.Now,
+		attribution: c.Attribution, onMiss: c.OnMiss, bestEffort: c.BestEffort, sendViews: c.SendViews, hashTokens: c.HashTokens, now: c.Now,
 		byName:    make(map[string]int, len(c.Applications)),
 		useClicks: c.Attribution != ShownOnly, useShown: c.Attribution != ClickedOnly,
 	}

@@ -109,6 +109,8 @@ type sources struct {
 	names     []string
 	// live counts the sources that messages wait for: all but the replay topic.
 	live int
+	// all: look-ups see whatever is in the store.
+	all bool
 }
 
 func (s *sources) add(src *source) {
@@ -140,7 +142,7 @@ const maxSteps = 1 << 16
 // climb notes the progress of a source after a record. With one live source a look-up is made when
 // the log is just there, and nothing is kept.
 func (s *sources) climb(src *source) {
-	if s.live == 1 || src.Replay {
+	if s.live == 1 || src.Replay || s.all {
 		return
 	}
 	if n := len(src.steps); n > 0 && src.steps[n-1].progress >= src.progress {
@@ -167,6 +169,9 @@ func (s *source) cut(due int64) int64 {
 // due time, of others what was read when they had reached it. What came later in the log changes
 // nothing, so neither the order in which partitions are read nor the moment of the look-up does.
 func (s *sources) limits(into []int64, own *source, offset, seen, due int64) []int64 {
+	if s.all {
+		return into[:0] // what has no limit is seen
+	}
 	into = append(into[:0], s.bySection...)
 	for _, src := range s.list {
 		switch {

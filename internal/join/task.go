@@ -149,6 +149,7 @@ func NewTask[M comparable](c *Config, section querystore.Section, from []SourceC
 		live: &frame[M]{decoder: event.NewDecoder(opts)}, again: &frame[M]{decoder: event.NewDecoder(opts)},
 		Runs: make([]batch.Run[Part[M]], len(c.Applications))}
 	t.f = t.live
+	t.sources.all = t.rules.bestEffort
 	for _, sc := range from {
 		id := section.Source(sc.Topic)
 		cov := section.Coverage(id)
@@ -316,7 +317,7 @@ func (t *Task[M]) place() *event.Refusal {
 // key, or where another partitioner puts it. With hashed tokens the key is what was hashed.
 func (t *Task[M]) misplaced() {
 	f := t.f
-	if f.kept || f.src.Replay {
+	if f.kept || f.src.Replay || t.rules.bestEffort {
 		return
 	}
 	switch {

@@ -107,6 +107,9 @@ func (r *rules) due(at int64, l level) int64 {
 // reached says whether the partitions of a look-up were read far enough. With expired, the message
 // has waited as long as it may by the clock.
 func (t *Task[M]) reached(at int64, l level, item, expired bool) bool {
+	if t.rules.bestEffort {
+		return l == asMatch || expired
+	}
 	due := t.rules.due(at, l)
 	for _, s := range t.sources.list {
 		if s.Replay || !s.Shown && !(item && s.Clicked && t.rules.useClicks) {
@@ -121,7 +124,7 @@ func (t *Task[M]) reached(at int64, l level, item, expired bool) bool {
 
 // blockedBy says whether a click that a look-up at this level must take into account still waits.
 func (t *Task[M]) blockedBy(u *userWaits[M], at int64, limits []int64) bool {
-	return u != nil && slices.ContainsFunc(u.list, func(h *held[M]) bool {
+	return u != nil && !t.rules.bestEffort && slices.ContainsFunc(u.list, func(h *held[M]) bool {
 		return !h.item && h.at <= at && h.offset < limits[h.src.id]
 	})
 }
@@ -247,7 +250,7 @@ func (t *Task[M]) unblock() error {
 func (t *Task[M]) Tick(now int64) error {
 	t.now = now
 	w := &t.waiting
-	if !slices.ContainsFunc(t.sources.list, func(s *source) bool { return s.atEnd }) {
+	if !t.rules.bestEffort && !slices.ContainsFunc(t.sources.list, func(s *source) bool { return s.atEnd }) {
 		return nil
 	}
 	if err := t.unblock(); err != nil {

@@ -113,7 +113,7 @@ func (w *Worker) giveBack(task int32) error {
 // Sync implements consume.Handler: it makes the effects of all that may be committed durable.
 //
 // A section that must be opened anew does not hold up the commit: what it lost below the frontier is made
-// again when it is opened. With store.restore: off it does, and the messages are delivered once more.
+// again when it is opened. Without a restore it does, and the messages are delivered once more.
 func (w *Worker) Sync(ctx context.Context) error {
 	began := time.Now()
 	var group errgroup.Group
@@ -129,10 +129,10 @@ func (w *Worker) Sync(ctx context.Context) error {
 				return err
 			}
 			lost[i] = err
-			if w.cfg.Store.Restore == "off" {
-				return err
+			if w.restores() {
+				return nil
 			}
-			return nil
+			return err
 		})
 	}
 	w.mu.Unlock()

@@ -41,16 +41,25 @@ func (w *Worker) rewind(t *consume.Task, want func(*consume.Partition, consume.R
 			continue
 		}
 		lacking += p.Start() - applied
-		if w.cfg.Store.Restore != "off" {
+		if w.restores() {
 			want(p, consume.Rewind{From: applied, NotBefore: time.Now().Add(-w.memory())})
 		}
 	}
-	if lacking > 0 && w.cfg.Store.Restore == "off" {
+	switch {
+	case lacking == 0 || w.restores():
+	case !w.cfg.Kafka.Copartitioned:
+		w.log.Warn("the store lacks what earlier messages left, and with kafka.copartitioned: false it is not read again: their clicks and purchases go unattributed",
+			telemetry.Task(t.Number), telemetry.Messages(lacking))
+	default:
 		w.log.Warn("the store lacks what earlier messages left, and store.restore is off: their clicks and purchases go unattributed",
 			telemetry.Task(t.Number), telemetry.Messages(lacking))
 	}
 	return nil
 }
+
+// restores says whether what the store lacks is read again from Kafka. Where topics are not copartitioned
+// it is not: what a section holds is then no function of its own task's log.
+func (w *Worker) restores() bool { return w.cfg.Store.Restore != "off" && w.cfg.Kafka.Copartitioned }
 
 // dropRecreated empties a section that knows offsets beyond a partition's end: the topic was made
 // anew, and its offsets mean other messages.

@@ -382,7 +382,7 @@ func (r *runner) hear(ctx context.Context) error {
 		return r.task.EndChunk() // marks are effects that the section has now
 	})
 	switch {
-	case errors.Is(err, errReopen) && r.w.cfg.Store.Restore != "off":
+	case errors.Is(err, errReopen) && r.w.restores():
 		// Their marks are made again with what else is lost: below the frontier they count as delivered.
 	case errors.Is(err, errReopen):
 		return nil

@@ -83,7 +83,7 @@ func JoinConfig(c *config.Config) *join.Config {
 		Window: c.Join.Window, ClickWindow: c.Join.ClickWindow, ClockSkew: c.Join.ClockSkew,
 		AllowedLateness: c.Join.AllowedLateness, Wait: c.Join.Wait,
 		Attribution: attribution[c.Join.Attribution], OnMiss: onMiss[c.Join.OnMiss],
-		SendViews: c.Views.Send, HashTokens: c.Tokens == "hash", MaxEventAge: c.Delivery.MaxEventAge,
+		BestEffort: !c.Kafka.Copartitioned, SendViews: c.Views.Send, HashTokens: c.Tokens == "hash", MaxEventAge: c.Delivery.MaxEventAge,
 		DedupeWindow: c.Dedupe.Window,
 		EventNames: map[event.Type]string{
 			event.Shown: c.Insights.EventNames.Shown, event.Clicked: c.Insights.EventNames.Clicked,
