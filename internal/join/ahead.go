@@ -92,7 +92,14 @@ func (t *Task[M]) announce(src *source, msg Message) (counts bool) {
 	if r := t.place(); r != nil {
 		return moves(r)
 	}
-	if f.ev.Type == event.Shown || !t.rules.apps[f.app].served {
+	if !t.rules.apps[f.app].served {
+		return true
+	}
+	if t.dedupes() && (f.ev.Type != event.Shown || msg.Replay != nil) {
+		mark := f.claimKey()
+		t.key(func(dst []byte) []byte { return querystore.AppendMarkKey(dst, f.user, (*[16]byte)(&mark)) })
+	}
+	if f.ev.Type == event.Shown {
 		return true
 	}
 	t.ask(f.ev.Type != event.Clicked)
@@ -106,10 +113,6 @@ func (t *Task[M]) announce(src *source, msg Message) (counts bool) {
 	}
 	if shown {
 		t.key(func(dst []byte) []byte { return append(dst, f.user...) })
-	}
-	if f.ev.ID != nil && t.rules.dedupe[f.ev.Type] {
-		mark := f.claimKey()
-		t.key(func(dst []byte) []byte { return querystore.AppendMarkKey(dst, f.user, (*[16]byte)(&mark)) })
 	}
 	return true
 }

@@ -93,6 +93,11 @@ func (t *Task[M]) conclude(build func()) {
 	}
 	t.build.n = 0
 	build()
+	if t.build.n == 0 { // a replayed message whose undelivered parts an edit took away
+		t.unclaim()
+		t.absorb(Stored)
+		return
+	}
 	t.count()
 	t.out.Encoded(f.m, t.build.n, f.claimed)
 }
@@ -106,6 +111,9 @@ func (a *app) facetWithoutIndex(ev *event.Event) int {
 func (t *Task[M]) count() {
 	c := &t.Counters
 	for i := range t.f.resolved {
+		if t.f.resolved[i].done {
+			continue
+		}
 		switch t.f.resolved[i].source {
 		case fromNothing:
 			c.Plain++
@@ -151,14 +159,15 @@ func (t *Task[M]) shown() {
 		first += len(ev.Lists[i].ObjectIDs)
 	}
 	if t.rules.sendViews {
-		t.filters(insights.View, a)
+		t.filters(insights.View, a, first)
 	}
 	t.Counters.MalformedQueryIDs += int64(ev.MalformedQueryIDs)
 	if t.build.n == 0 {
+		t.unclaim()
 		t.absorb(Stored)
 		return
 	}
-	t.out.Encoded(f.m, t.build.n, false)
+	t.out.Encoded(f.m, t.build.n, f.claimed)
 }
 
 // viewObjects sends the views of one list, each object once. first is the place of the list's
@@ -171,6 +180,9 @@ func (t *Task[M]) viewObjects(list *event.List, index []byte, first int) {
 		for ; i < len(list.ObjectIDs) && len(e.ObjectIDs) < maxObjects; i++ {
 			id := list.ObjectIDs[i]
 			if seen.add(id) && slices.ContainsFunc(list.ObjectIDs[:i], func(o []byte) bool { return bytes.Equal(o, id) }) {
+				continue
+			}
+			if !t.f.sends(first + i) {
 				continue
 			}
 			e.ObjectIDs = append(e.ObjectIDs, id)
@@ -195,10 +207,14 @@ func (s *maybeSeen) add(id []byte) bool {
 	return there
 }
 
-// filters sends the facets of a message, 10 at most an event, one index an event.
-func (t *Task[M]) filters(kind insights.EventType, a *app) {
+// filters sends the facets of a message, 10 at most an event, one index an event. first is the place of the
+// first facet among all parts of the message: facets come after objects.
+func (t *Task[M]) filters(kind insights.EventType, a *app, first int) {
 	facets := t.f.ev.Facets
 	t.build.untake(len(facets))
+	for k := range facets {
+		t.build.taken[k] = !t.f.sends(first + k)
+	}
 	for i := range facets {
 		for !t.build.taken[i] {
 			e := t.begin(kind)
@@ -211,7 +227,7 @@ func (t *Task[M]) filters(kind insights.EventType, a *app) {
 				n := len(t.build.filters)
 				t.build.filters = insights.EncodedFilter(t.build.filters, facets[k].Name, facets[k].Value)
 				e.Filters = append(e.Filters, t.build.filters[n:len(t.build.filters):len(t.build.filters)])
-				t.build.carry(k)
+				t.build.carry(first + k)
 			}
 			t.end()
 		}
@@ -224,7 +240,7 @@ func (b *builder) untake(n int) {
 
 // click sends a clicked message: its objects by (index, queryID), or its facets.
 func (t *Task[M]) click() {
-	t.filters(insights.Click, &t.rules.apps[t.f.app])
+	t.filters(insights.Click, &t.rules.apps[t.f.app], 0)
 	t.groups(func(r *resolved) *insights.Event {
 		e := t.begin(insights.Click)
 		e.Index, e.QueryID = r.index, r.queryID
@@ -275,6 +291,9 @@ func (t *Task[M]) cart() {
 func (t *Task[M]) groups(begin func(*resolved) *insights.Event, together func(a, b *resolved) bool, add func(*insights.Event, int), end func()) {
 	all, b := t.f.resolved, &t.build
 	b.untake(len(all))
+	for i := range all {
+		b.taken[i] = all[i].done
+	}
 	for i := range all {
 		if b.taken[i] {
 			continue

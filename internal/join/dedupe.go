@@ -8,13 +8,14 @@ import (
 	"eventworker/internal/querystore"
 )
 
-// claimKey is a hash of (application, userToken, type, id).
+// claimKey is a hash of (application, userToken, type, id), or of where a replayed message was read first.
 type claimKey [16]byte
 
 // A claim is held by the first message of an id that is in flight: copies wait for its outcome.
 type claim[M any] struct {
 	key    claimKey
 	at     int64
+	time   int64 // of the mark it will leave
 	place  querystore.Place
 	user   []byte
 	copies []copied[M]
@@ -44,7 +45,7 @@ type claims[M comparable] struct {
 // claim takes the message's id, or lets it wait behind the message that has it.
 func (t *Task[M]) claim() (waits bool) {
 	f := t.f
-	if f.ev.ID == nil || !t.rules.dedupe[f.ev.Type] {
+	if !t.dedupes() {
 		return false
 	}
 	if t.claims.holder[f.m] != nil {
@@ -56,7 +57,7 @@ func (t *Task[M]) claim() (waits bool) {
 	}
 	key := f.claimKey()
 	for c := t.claims.first[key]; c != nil; c = c.older {
-		if distance := f.at - c.at; distance > t.rules.dedupeWindow || -distance > t.rules.dedupeWindow {
+		if distance := f.at - c.at; f.msg.Replay == nil && (distance > t.rules.dedupeWindow || -distance > t.rules.dedupeWindow) {
 			continue
 		}
 		t.keep()
@@ -68,7 +69,7 @@ func (t *Task[M]) claim() (waits bool) {
 	if n := len(t.claims.free); n > 0 {
 		c, t.claims.free = t.claims.free[n-1], t.claims.free[:n-1]
 	}
-	c.key, c.at, c.place, c.src, c.slot = key, f.at, f.place(), f.src, f.slot
+	c.key, c.at, c.time, c.place, c.src, c.slot = key, f.at, f.markTime(), f.place(), f.src, f.slot
 	c.user = append(c.user[:0], f.user...)
 	c.older = t.claims.first[key]
 	t.claims.first[key] = c
@@ -78,6 +79,9 @@ func (t *Task[M]) claim() (waits bool) {
 }
 
 func (f *frame[M]) claimKey() (key claimKey) {
+	if f.msg.Replay != nil {
+		return f.msg.Replay.key()
+	}
 	var d xxhash.Digest
 	for seed := range uint64(2) {
 		d.ResetWithSeed(seed)
@@ -107,7 +111,7 @@ func (t *Task[M]) Outcome(m M, delivered bool) error {
 
 func (t *Task[M]) leaveMark(c *claim[M]) error {
 	mark := &t.effects.mark
-	*mark = querystore.Mark{Time: c.at, Place: c.place, Hash: c.key}
+	*mark = querystore.Mark{Time: c.time, Place: c.place, Hash: c.key}
 	err := t.section.AddMark(t.lookup.markKey(c.user, &mark.Hash), mark)
 	t.ahead.unsaved = t.ahead.unsaved || err == nil
 	return err
@@ -115,8 +119,15 @@ func (t *Task[M]) leaveMark(c *claim[M]) error {
 
 // remark makes the mark of a message that is read for its effects: below the frontier a message
 // that could be sent counts as delivered, so that no copy of it is sent again.
+//
+// Of a replayed message that is not said: it may have been dead once more, and a mark would swallow the next
+// replay of it.
 func (t *Task[M]) remark() error {
 	f := t.f
+	if f.msg.Replay != nil && f.restores() {
+		t.unclaim()
+		return nil
+	}
 	if !f.claimed || !f.restores() || t.lacking() >= 0 || t.unmatched() {
 		return nil
 	}

@@ -44,6 +44,8 @@ type lookup struct {
 	wantMark bool
 	mark     [16]byte
 	marked   bool
+	// markAnyTime: the mark counts whenever it was left.
+	markAnyTime bool
 
 	at      int64 // the event's time
 	rules   *rules
@@ -75,7 +77,7 @@ func newLookup(r *rules, s *sources) *lookup {
 func (l *lookup) reset(at int64) {
 	l.wants, l.arena, l.seen = l.wants[:0], l.arena[:0], l.seen[:0]
 	l.cut = rank{time: math.MinInt64}
-	l.wantMark, l.marked, l.at = false, false, at
+	l.wantMark, l.markAnyTime, l.marked, l.at = false, false, false, at
 }
 
 // run looks for answers. Without wants it does nothing. Clicks and marks have chains of their own, so
@@ -117,6 +119,10 @@ func (l *lookup) markKey(user []byte, mark *[16]byte) []byte {
 }
 
 func (l *lookup) judgeMark(r *querystore.Record) bool {
+	if l.markAnyTime {
+		l.marked = r.Kind == querystore.KindMark
+		return !l.marked
+	}
 	if r.NewestBelow < l.at-l.rules.dedupeWindow {
 		return false
 	}

@@ -14,6 +14,8 @@ type resolved struct {
 	position       int32
 	want           int // the place in lookup.wants; -1: the message said all
 	source         origin
+	again          bool // an earlier life of the message found it
+	done           bool // it was delivered in an earlier life, and is not sent
 }
 
 // origin says where an object's queryID came from.
@@ -102,9 +104,7 @@ func (t *Task[M]) ask(item bool) (asks, asksClicks bool) {
 	} else {
 		t.askClick()
 	}
-	if f.claimed {
-		l.wantMark, l.mark = true, t.claims.holder[f.m].key
-	}
+	t.askMark()
 	for i := range l.wants {
 		asksClicks = asksClicks || l.wants[i].clicks
 	}
@@ -135,6 +135,7 @@ func (t *Task[M]) askClick() {
 		o := &ev.Objects[i]
 		r := resolved{object: o.ID, want: -1, position: o.Position, queryID: ev.QueryID, index: ev.Index}
 		switch {
+		case f.resolveAgain(i, &r):
 		case ev.QueryID == nil:
 			r.want = t.lookup.ask(want{object: o.ID, index: ev.Index, model: ev.Model, shown: true})
 		case o.Position == 0 || ev.Index == nil:
@@ -151,7 +152,7 @@ func (t *Task[M]) takeClick() {
 	for i := range f.resolved {
 		r := &f.resolved[i]
 		own := f.ev.QueryID != nil
-		if own {
+		if own || r.again {
 			r.source = fromMessage
 		}
 		if r.want >= 0 {
@@ -188,6 +189,7 @@ func (t *Task[M]) askItems() {
 		it := &ev.Items[i]
 		r := resolved{object: it.ObjectID, want: -1, queryID: or(it.QueryID, t.messageQueryID()), index: or(it.Index, ev.Index)}
 		switch {
+		case f.resolveAgain(i, &r):
 		case r.queryID == nil:
 			r.want = t.lookup.ask(want{object: it.ObjectID, index: r.index, model: or(it.Model, ev.Model),
 				clicks: t.rules.useClicks, shown: t.rules.useShown})
@@ -247,7 +249,7 @@ func (t *Task[M]) remember() error {
 	}
 	for i := range f.resolved {
 		r := &f.resolved[i]
-		if r.queryID == nil {
+		if r.queryID == nil || r.done {
 			continue
 		}
 		v := &t.effects.click
@@ -269,7 +271,7 @@ func (t *Task[M]) remember() error {
 // lacking is the first object without an index, -1 if all have one.
 func (t *Task[M]) lacking() int {
 	for i := range t.f.resolved {
-		if t.f.resolved[i].index == nil {
+		if r := &t.f.resolved[i]; r.index == nil && !r.done {
 			return i
 		}
 	}
@@ -282,7 +284,7 @@ func (t *Task[M]) unmatched() bool {
 		return false
 	}
 	for i := range t.f.resolved {
-		if t.f.resolved[i].source != fromNothing {
+		if r := &t.f.resolved[i]; r.source != fromNothing && !r.done {
 			return false
 		}
 	}

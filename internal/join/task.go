@@ -20,6 +20,8 @@ type Message struct {
 	Key  []byte
 	// Value is nil for a tombstone.
 	Value []byte
+	// Replay is nil for a message that is read for the first time.
+	Replay *Replayed
 }
 
 // Part says which message, and which of its objects, an encoded event belongs to.
@@ -277,6 +279,8 @@ func (t *Task[M]) first() error {
 	case !t.rules.apps[f.app].served:
 		t.absorb(OtherApplication)
 		return nil
+	case f.ev.Type == event.Shown && f.msg.Replay != nil:
+		return t.shownAgain()
 	case f.ev.Type == event.Shown:
 		t.shown()
 		return nil
