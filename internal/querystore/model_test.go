@@ -140,6 +140,7 @@ type model struct {
 	dir     string
 	opts    Options
 	disk    bool
+	byTime  bool // records are handed out newest first, not the last added first
 	store   *LogStore
 	section Section
 
@@ -289,8 +290,11 @@ func (m *model) check(t fataler, atLeast int) (there int) {
 			if r.Time >= m.before && !first && r.Time > promised {
 				t.Fatalf("effect %d of time %d below a record that promised %d at most", i, r.Time, promised)
 			}
-			if m.before == minTime && i >= last {
+			if m.byTime && last < len(m.effects) && r.Time > m.effects[last].time || !m.byTime && m.before == minTime && i >= last {
 				t.Fatalf("effect %d handed out after %d", i, last)
+			}
+			if m.byTime && seen[i] {
+				t.Fatalf("effect %d handed out twice", i)
 			}
 			last, first, promised = i, false, r.NewestBelow
 			seen[i] = true
@@ -319,7 +323,7 @@ func (m *model) checkCoverage(t fataler, there int, from int) {
 			t.Fatalf("coverage of source %d is %+v with %d effects; said was %+v", s, c, there, m.coverages[from:])
 		}
 		for i, e := range m.effects[:there] {
-			if int(e.place.Source) == s && e.place.Offset >= c.Written && e.time >= m.before {
+			if !m.byTime && int(e.place.Source) == s && e.place.Offset >= c.Written && e.time >= m.before {
 				t.Fatalf("effect %d lies at %d, at or beyond Written of %+v", i, e.place.Offset, c)
 			}
 		}

@@ -1,0 +1,295 @@
+package querystore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"unsafe"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// firstPage is how many of a set's newest records are read ahead, nextPage how many more at a time when
+	// a walk goes on.
+	firstPage, nextPage = 32, 256
+)
+
+// prefetched holds sets of records between one Prefetch and the next.
+type prefetched struct {
+	index keyIndex
+	sets  []aheadSet
+	keys  []byte
+	at    func(i int32) []byte
+	bytes int // of records held
+
+	cmds  []redis.Cmder
+	alone aheadSet // one that was not read ahead
+}
+
+// aheadSet is what is known of a sorted set: its newest records, newest first, with what was added.
+type aheadSet struct {
+	key     []byte
+	records []aheadRecord
+	fetched int   // members that were read
+	floor   int64 // the time of the oldest of them
+	whole   bool  // there are no further ones
+	known   bool  // it was read at all
+}
+
+type aheadRecord struct {
+	time int64
+	// bytes begin with the member's first byte, behind which the record stands.
+	bytes []byte
+}
+
+func (a *prefetched) init() {
+	a.index = make(keyIndex)
+	a.at = func(i int32) []byte { return a.sets[i].key }
+}
+
+func (a *prefetched) reset() {
+	clear(a.index)
+	for i := range a.sets {
+		clear(a.sets[i].records)
+	}
+	a.sets, a.keys, a.bytes = a.sets[:0], a.keys[:0], 0
+}
+
+// take makes room for a set that is to be read.
+func (a *prefetched) take(key []byte) {
+	_, hash, ok := a.index.find(key, a.at)
+	if ok {
+		return
+	}
+	k := len(a.keys)
+	a.keys = append(a.keys, key...)
+	a.index[hash] = int32(len(a.sets))
+	n := len(a.sets)
+	if n < cap(a.sets) {
+		a.sets = a.sets[:n+1] // with the list of records that it had
+	} else {
+		a.sets = append(a.sets, aheadSet{})
+	}
+	set := &a.sets[n]
+	*set = aheadSet{key: a.keys[k:len(a.keys):len(a.keys)], records: set.records[:0]}
+}
+
+// get gives a set that was read ahead.
+func (a *prefetched) get(key []byte) *aheadSet {
+	if i, _, ok := a.index.find(key, a.at); ok && a.sets[i].known {
+		return &a.sets[i]
+	}
+	return nil
+}
+
+// added takes in a record that was added to the store.
+func (a *prefetched) added(key []byte, time int64, member []byte) {
+	if set := a.get(key); set != nil {
+		set.put(time, member)
+	}
+}
+
+// drop empties a set.
+func (a *prefetched) drop(key []byte) {
+	if set := a.get(key); set != nil {
+		set.records, set.fetched, set.whole = set.records[:0], 0, true
+	}
+}
+
+// put puts a record in its place, unless it is there.
+func (set *aheadSet) put(time int64, member []byte) {
+	i := len(set.records)
+	for i > 0 && set.records[i-1].time < time {
+		i--
+	}
+	for j := i; j > 0 && set.records[j-1].time == time; j-- {
+		if bytes.Equal(set.records[j-1].bytes, member) {
+			return
+		}
+	}
+	set.records = slices.Insert(set.records, i, aheadRecord{time, member})
+}
+
+// Prefetch implements [Remote].
+func (s *redisSection) Prefetch(keys [][]byte) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	a := &s.ahead
+	a.reset()
+	s.out.recycle()
+	for _, key := range keys {
+		user, kind, _ := SplitKey(key)
+		if kind == 0 {
+			return errKey
+		}
+		s.key = appendSetKey(s.key[:0], s.store.opts.KeyPrefix, user, kind)
+		a.take(s.key)
+	}
+	ctx, cancel := s.store.context()
+	defer cancel()
+	budget := s.store.budget()
+	for i := 0; i < len(a.sets) && a.bytes < budget; {
+		n := min(len(a.sets)-i, setsAtOnce)
+		if err := s.read(ctx, a.sets[i:i+n], firstPage); err != nil {
+			a.reset()
+			return s.fails("read", err)
+		}
+		i += n
+	}
+	return nil
+}
+
+// setsAtOnce bounds a pipeline that reads.
+const setsAtOnce = mostCommands / 2
+
+// read reads the next page of sets in one exchange, and looks at the beacons.
+func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) error {
+	a := &s.ahead
+	scored := s.store.outside.Load()
+	cmds, looks := s.appendLooks(ctx, a.cmds[:0])
+	for i := range sets {
+		cmds = append(cmds, s.pageOf(ctx, &sets[i], page, scored))
+	}
+	a.cmds = cmds
+	err := s.store.run(ctx, s.client, cmds)
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return err
+	}
+	if err := s.looked(cmds[:looks]); err != nil {
+		return err
+	}
+	for i, cmd := range cmds[looks:] {
+		if !s.take(&sets[i], cmd.(*redis.StringSliceCmd).Val(), page, scored) {
+			s.store.outside.Store(true)
+			return s.read(ctx, sets[i:], page)
+		}
+		s.out.of(sets[i].key, sets[i].put)
+	}
+	return nil
+}
+
+func (s *redisSection) pageOf(ctx context.Context, set *aheadSet, page int, scored bool) redis.Cmder {
+	from, to := strconv.Itoa(set.fetched), strconv.Itoa(set.fetched+page-1)
+	if scored {
+		return redis.NewStringSliceCmd(ctx, "zrevrange", string(set.key), from, to, "withscores")
+	}
+	return redis.NewStringSliceCmd(ctx, "zrevrange", string(set.key), from, to)
+}
+
+// take takes in what a page brought. It reports false where scores are needed and were not asked for.
+func (s *redisSection) take(set *aheadSet, page []string, size int, scored bool) bool {
+	step := 1
+	if scored {
+		step = 2
+	}
+	if !scored {
+		for _, member := range page {
+			if len(member) > 0 && member[0] == memberJSON {
+				return false
+			}
+		}
+	}
+	kind := KindClick
+	if bytes.HasPrefix(set.key[len(s.store.opts.KeyPrefix):], []byte(keyShown)) {
+		kind = KindImpression
+	}
+	for i := 0; i+step <= len(page); i += step {
+		member := bytesOf(page[i])
+		if len(member) > 0 && member[0] == memberJSON {
+			score, err := strconv.ParseFloat(page[i+1], 64)
+			made, ok := appendOutside(nil, kind, member, int64(score))
+			if err != nil || !ok {
+				s.store.warnStrange()
+				continue
+			}
+			member = made
+		}
+		if r := &s.rec; len(member) == 0 || member[0] != memberRecord || !r.load(member[1:]) || !r.sound() {
+			s.store.warnStrange()
+			continue
+		} else if s.dead[r.Place.Source] {
+			continue
+		}
+		set.put(s.rec.Time, member)
+		set.floor = s.rec.Time
+		s.ahead.bytes += len(member)
+	}
+	n := len(page) / step
+	set.fetched += n
+	set.whole = n < size
+	set.known = true
+	s.store.counts.reads.Add(int64(n))
+	return true
+}
+
+// bytesOf gives a reply's bytes without a copy of them. Nobody writes to them.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) } //nolint:gosec // read only
+
+// Walk implements [Section]. Records come newest first.
+func (s *redisSection) Walk(key []byte, visit func(r *Record) bool) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	user, kind, rest := SplitKey(key)
+	if kind == 0 {
+		return errKey
+	}
+	s.key = appendSetKey(s.key[:0], s.store.opts.KeyPrefix, user, kind)
+	set := s.ahead.get(s.key)
+	if set == nil {
+		set = &s.ahead.alone
+		*set = aheadSet{key: append(set.key[:0], s.key...), records: set.records[:0]}
+		if err := s.readMore(set, firstPage); err != nil {
+			return err
+		}
+	} else {
+		s.store.counts.hits.Add(1)
+	}
+	for i := 0; ; i++ {
+		if set.whole && i == len(set.records) {
+			return nil
+		}
+		// Older records that were added may stand below some that were not read.
+		if !set.whole && (i == len(set.records) || set.records[i].time < set.floor) {
+			if err := s.readMore(set, nextPage); err != nil {
+				return err
+			}
+			i--
+			continue
+		}
+		r := &s.rec
+		if !r.load(set.records[i].bytes[1:]) {
+			continue
+		}
+		r.NewestBelow = r.Time
+		if r.of(kind, rest) && !visit(r) {
+			return nil
+		}
+	}
+}
+
+// of says whether a record belongs to a key of the given kind.
+func (r *Record) of(kind Kind, rest []byte) bool {
+	switch kind {
+	case KindClick:
+		return r.Kind == KindClick && bytes.Equal(r.ObjectID(), rest)
+	case KindMark:
+		h := r.Hash()
+		return r.Kind == KindMark && bytes.Equal(h[:], rest)
+	}
+	return true
+}
+
+// readMore reads the next page of one set.
+func (s *redisSection) readMore(set *aheadSet, page int) error {
+	ctx, cancel := s.store.context()
+	defer cancel()
+	one := [1]aheadSet{*set}
+	err := s.read(ctx, one[:], page)
+	*set = one[0]
+	return s.fails("read", err)
+}

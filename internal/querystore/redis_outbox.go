@@ -1,0 +1,268 @@
+package querystore
+
+import (
+	"bytes"
+	"context"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/redis/go-redis/v9"
+)
+
+// keyIndex finds the number of a key. It is emptied and used again.
+type keyIndex map[uint64]int32
+
+// find gives the number of a key, or the place in the index where it belongs.
+func (x keyIndex) find(key []byte, at func(i int32) []byte) (i int32, hash uint64, ok bool) {
+	for hash = xxhash.Sum64(key); ; hash++ {
+		i, ok = x[hash]
+		if !ok || bytes.Equal(at(i), key) {
+			return i, hash, ok
+		}
+	}
+}
+
+// outbox is what was added and not acknowledged yet, by set.
+type outbox struct {
+	index   keyIndex
+	sets    []outSet
+	members []outMember
+	keys    []byte
+	buf     []byte
+	at      func(i int32) []byte
+	// retired are buffers whose members may still be looked at as read ahead.
+	retired, free [][]byte
+
+	cmds []redis.Cmder
+}
+
+type outSet struct {
+	key         []byte
+	first, last int32
+	n           int32
+}
+
+type outMember struct {
+	time  int64
+	bytes []byte
+	next  int32 // -1: none
+}
+
+// blob is an argument that is written as it is; a pointer to it costs nothing to hand over.
+type blob []byte
+
+// MarshalBinary implements encoding.BinaryMarshaler.
+func (b *blob) MarshalBinary() ([]byte, error) { return *b, nil }
+
+func (o *outbox) init() {
+	o.index = make(keyIndex)
+	o.at = func(i int32) []byte { return o.sets[i].key }
+}
+
+// add encodes a member and puts it with its set.
+func (o *outbox) add(key []byte, time int64, build func([]byte) ([]byte, error)) (member []byte, err error) {
+	from := len(o.buf)
+	grown, err := build(o.buf)
+	if err != nil {
+		return nil, err
+	}
+	o.buf = grown
+	member = grown[from:len(grown):len(grown)]
+	n := int32(len(o.members))
+	o.members = append(o.members, outMember{time, member, -1})
+	i, hash, ok := o.index.find(key, o.at)
+	if !ok {
+		i = int32(len(o.sets))
+		k := len(o.keys)
+		o.keys = append(o.keys, key...)
+		o.sets = append(o.sets, outSet{key: o.keys[k:len(o.keys):len(o.keys)], first: n, last: n, n: 1})
+		o.index[hash] = i
+		return member, nil
+	}
+	set := &o.sets[i]
+	if set.n == 0 {
+		set.first = n
+	} else {
+		o.members[set.last].next = n
+	}
+	set.last, set.n = n, set.n+1
+	return member, nil
+}
+
+// of hands out the members of a set.
+func (o *outbox) of(key []byte, visit func(time int64, member []byte)) {
+	i, _, ok := o.index.find(key, o.at)
+	if !ok || o.sets[i].n == 0 {
+		return
+	}
+	for n := o.sets[i].first; n >= 0; n = o.members[n].next {
+		visit(o.members[n].time, o.members[n].bytes)
+	}
+}
+
+// drop lets go of the members of a set.
+func (o *outbox) drop(key []byte) {
+	if i, _, ok := o.index.find(key, o.at); ok {
+		o.sets[i].n = 0
+	}
+}
+
+// reset empties the outbox. What was in it stays readable until recycle.
+func (o *outbox) reset() {
+	clear(o.index)
+	o.sets, o.members, o.keys = o.sets[:0], o.members[:0], o.keys[:0]
+	if len(o.buf) == 0 {
+		return
+	}
+	o.retired = append(o.retired, o.buf)
+	o.buf = nil
+	if n := len(o.free); n > 0 {
+		o.buf, o.free = o.free[n-1][:0], o.free[:n-1]
+	}
+}
+
+// mostKept bounds the buffers that are kept for another use.
+const mostKept = 4 << 20
+
+// recycle says that nobody looks at what left the outbox any more.
+func (o *outbox) recycle() {
+	for _, b := range o.retired {
+		if cap(b) <= mostKept && len(o.free) < 2 {
+			o.free = append(o.free, b)
+		}
+	}
+	clear(o.retired)
+	o.retired = o.retired[:0]
+}
+
+const (
+	// mostMembers bounds the records that one command writes.
+	mostMembers = 250
+	// mostWritten bounds the bytes of a pipeline that writes, and that of what it keeps in memory beside.
+	mostWritten = 4 << 20
+)
+
+// Flush implements [Remote].
+func (s *redisSection) Flush() error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	s.beacon.mu.Lock()
+	defer s.beacon.mu.Unlock()
+	err := s.flush()
+	s.beacon.failed = err
+	return err
+}
+
+// flush writes the outbox, then says so on every master.
+func (s *redisSection) flush() error {
+	if len(s.out.members) > 0 {
+		ctx, cancel := s.store.context()
+		defer cancel()
+		if err := s.write(ctx); err != nil {
+			return s.fails("write", err)
+		}
+		s.store.counts.records.Add(int64(len(s.out.members)))
+		s.out.reset()
+	}
+	s.beacon.acked = append(s.beacon.acked[:0], s.covered...)
+	return nil
+}
+
+// write sends all that is in the outbox, in pipelines of bounded size, the beacons at the end of each.
+func (s *redisSection) write(ctx context.Context) error {
+	nodes, err := s.refreshed(ctx)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(s.out.sets); {
+		o := &s.out
+		o.cmds = o.cmds[:0]
+		size := 0
+		for ; i < len(o.sets) && len(o.cmds) < mostCommands-len(nodes)-1 && size < mostWritten; i++ {
+			size += s.writeSet(ctx, &o.sets[i])
+		}
+		o.cmds = s.appendBumps(ctx, o.cmds, nodes)
+		err := s.send(ctx, o.cmds)
+		if err == nil {
+			err = s.bumped(o.cmds[len(o.cmds)-len(nodes):])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeSet appends the commands of a set and gives the bytes that they carry.
+func (s *redisSection) writeSet(ctx context.Context, set *outSet) (size int) {
+	o := &s.out
+	if set.n == 0 {
+		return 0
+	}
+	var key any = string(set.key)
+	before := any("-inf")
+	if s.before > math.MinInt64 {
+		before = &s.before
+	}
+	for n := set.first; n >= 0; {
+		args := make([]any, 0, 7+2*min(int(set.n), mostMembers))
+		args = append(args, evalsha, scripts.write.hash, "1", key, s.store.ttl, mostHistory, before)
+		for k := 0; n >= 0 && k < mostMembers; k++ {
+			m := &o.members[n]
+			args = append(args, &m.time, (*blob)(&m.bytes))
+			size += len(m.bytes)
+			n = m.next
+		}
+		o.cmds = append(o.cmds, redis.NewIntCmd(ctx, args...))
+	}
+	return size
+}
+
+var (
+	evalsha     any = "evalsha"
+	mostHistory any = strconv.Itoa(maxHistory)
+)
+
+// send runs commands; where a server does not know the scripts yet it is told them, and the commands are
+// sent again, which changes nothing of those that succeeded.
+func (s *redisSection) send(ctx context.Context, cmds []redis.Cmder) error {
+	err := s.store.run(ctx, s.client, cmds)
+	if err == nil || !anyNoScript(cmds) {
+		return err
+	}
+	if err := s.teach(ctx); err != nil {
+		return err
+	}
+	for _, cmd := range cmds {
+		cmd.SetErr(nil)
+	}
+	return s.store.run(ctx, s.client, cmds)
+}
+
+func anyNoScript(cmds []redis.Cmder) bool {
+	for _, cmd := range cmds {
+		if err := cmd.Err(); err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
+			return true
+		}
+	}
+	return false
+}
+
+// teach makes every master know the scripts of the hot path. Without arguments they do nothing.
+func (s *redisSection) teach(ctx context.Context) error {
+	nodes, err := s.store.masters(ctx, s.client)
+	if err != nil {
+		return err
+	}
+	var cmds []redis.Cmder
+	for _, node := range nodes {
+		key := beaconKey(s.store.opts.KeyPrefix, node.tag, s.task)
+		for _, script := range []*script{scripts.write, scripts.bump, scripts.cover} {
+			cmds = append(cmds, redis.NewIntCmd(ctx, "eval", script.source, "1", key))
+		}
+	}
+	return s.store.run(ctx, s.client, cmds)
+}

@@ -1,0 +1,140 @@
+package querystore
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+)
+
+// A member of a user's sorted set is either a record as this package writes it, behind a byte that says
+// so, or a JSON object, which others may write.
+const (
+	memberRecord = 1
+	memberJSON   = '{'
+)
+
+// appendMember appends the member of a record. The same effect always gives the same bytes, so that
+// writing it again changes nothing.
+func (y *layout) appendMember(dst []byte, time int64) (member, record []byte) {
+	n := len(dst)
+	dst = append(dst, memberRecord)
+	for range y.size / unit {
+		dst = append(dst, zeros[:]...)
+	}
+	record = dst[n+1:]
+	link(record, 0, time)
+	return dst, record
+}
+
+var zeros [unit]byte
+
+func appendImpression(dst []byte, v *Impression) ([]byte, error) {
+	y, err := impressionLayout(nil, v)
+	if err != nil {
+		return dst, err
+	}
+	dst, record := y.appendMember(dst, v.Time)
+	y.putImpression(record, nil, v)
+	return dst, nil
+}
+
+func appendClick(dst []byte, v *Click) ([]byte, error) {
+	y, err := clickLayout(nil, v)
+	if err != nil {
+		return dst, err
+	}
+	dst, record := y.appendMember(dst, v.Time)
+	y.putClick(record, nil, v)
+	return dst, nil
+}
+
+func appendMark(dst []byte, v *Mark) ([]byte, error) {
+	y := layout{kind: KindMark}
+	if err := y.finish(len(v.Hash)); err != nil {
+		return dst, err
+	}
+	dst, record := y.appendMember(dst, v.Time)
+	y.putMark(record, nil, v)
+	return dst, nil
+}
+
+// Bounds of what a storefront writes itself; they are those of the messages (docs/contract.md, section 1).
+const (
+	maxOutsideObjects = 1000
+	maxOutsideName    = 256
+	maxOutsideQuery   = 128
+	maxOutsideOffset  = 1<<31 - 1
+)
+
+// outside is an impression or a click that a storefront wrote. The names are those of the messages.
+type outside struct {
+	QueryID string `json:"queryID"`
+	Index   string `json:"index"`
+	// An impression's.
+	ObjectIDs      []string `json:"objectIDs"`
+	Model          string   `json:"model"`
+	PositionOffset int64    `json:"positionOffset"`
+	AnalyticsTags  []string `json:"analyticsTags"`
+	// A click's.
+	ObjectID string `json:"objectID"`
+}
+
+// appendOutside appends the member that stands for a JSON one of the given score; ok is false for one
+// that is not of the form of docs/redis.md.
+func appendOutside(dst []byte, kind Kind, member []byte, time int64) (_ []byte, ok bool) {
+	var o outside
+	if json.Unmarshal(member, &o) != nil || !o.sound(kind) {
+		return dst, false
+	}
+	place := Place{Source: OutsideSource}
+	var err error
+	if kind == KindImpression {
+		v := Impression{Time: time, Place: place, QueryID: queryIDOf(o.QueryID), Index: []byte(o.Index), Model: []byte(o.Model), PositionOffset: o.PositionOffset}
+		for _, id := range o.ObjectIDs {
+			v.ObjectIDs = append(v.ObjectIDs, []byte(id))
+		}
+		for _, tag := range o.AnalyticsTags {
+			v.Tags = append(v.Tags, []byte(tag))
+		}
+		dst, err = appendImpression(dst, &v)
+	} else {
+		dst, err = appendClick(dst, &Click{Time: time, Place: place, ObjectID: []byte(o.ObjectID), QueryID: queryIDOf(o.QueryID), Index: []byte(o.Index)})
+	}
+	return dst, err == nil
+}
+
+// sound checks what a message would have to obey.
+func (o *outside) sound(kind Kind) bool {
+	if !isHex(queryIDOf(o.QueryID)) && !messageID(o.QueryID) || len(o.Index) > maxOutsideName || len(o.Model) > maxOutsideName {
+		return false
+	}
+	if kind != KindImpression {
+		return isName(o.ObjectID)
+	}
+	if len(o.ObjectIDs) == 0 || len(o.ObjectIDs) > maxOutsideObjects || o.PositionOffset < 0 || o.PositionOffset > maxOutsideOffset {
+		return false
+	}
+	for _, id := range o.ObjectIDs {
+		if !isName(id) {
+			return false
+		}
+	}
+	return true
+}
+
+func isName(id string) bool { return len(id) > 0 && len(id) <= maxOutsideQuery }
+
+// messageID says whether a queryID is one of those of the API's message events, which are kept as they are.
+func messageID(id string) bool {
+	return strings.HasPrefix(id, "message_") && len(id) <= maxOutsideQuery
+}
+
+// queryIDOf is a queryID as it is stored.
+func queryIDOf(id string) []byte {
+	b := []byte(id)
+	if lower := bytes.ToLower(b); isHex(lower) {
+		return lower
+	}
+	return b
+}
