@@ -174,19 +174,38 @@ type Store struct {
 	Redis   Redis  `yaml:"redis"`
 }
 
-// Redis says how to reach the shared store.
+// Redis says how to reach the shared store (docs/redis.md).
 type Redis struct {
 	// Addresses are host:port of the server, of several nodes of a cluster, or of the sentinels.
 	Addresses []string `yaml:"addresses"`
+	// Mode is "auto", "single", "sentinel" or "cluster"; with auto the first server that answers says what it is.
+	Mode string `yaml:"mode"`
+	// SentinelMaster is the name under which the sentinels know the master; empty: the only one they know.
+	SentinelMaster string `yaml:"sentinel_master"`
+	// SentinelUsername is the ACL user of the sentinels themselves.
+	SentinelUsername string `yaml:"sentinel_username"`
+	// SentinelPassword is given in the environment, never in a file that is checked in.
+	SentinelPassword Secret `yaml:"sentinel_password"`
+	// SentinelPasswordFile holds the sentinels' password instead.
+	SentinelPasswordFile string `yaml:"sentinel_password_file"`
+	// Database is the number of the database; a cluster has only 0.
+	Database int `yaml:"database"`
 	// Username is the ACL user; empty: the default one.
 	Username string `yaml:"username"`
 	// Password is given in the environment, never in a file that is checked in.
 	Password Secret `yaml:"password"`
-	// PasswordFile holds the password instead.
+	// PasswordFile holds the password instead; it is read for each connection, so that it may change.
 	PasswordFile string   `yaml:"password_file"`
 	TLS          RedisTLS `yaml:"tls"`
-	// KeyPrefix begins every key, so that groups can share a server.
+	// KeyPrefix begins every key, so that groups can share a server: each has a prefix of its own.
 	KeyPrefix string `yaml:"key_prefix"`
+	// DialTimeout bounds the making of a connection.
+	DialTimeout time.Duration `yaml:"dial_timeout"`
+	// Timeout bounds one exchange with a server; then the partition waits and tries again.
+	Timeout time.Duration `yaml:"timeout"`
+	// Standstill is how long all workers may stand still before records can be missing, and everything is
+	// restored from Kafka. What is stored lives that much longer than the longest window.
+	Standstill time.Duration `yaml:"standstill"`
 }
 
 // ReadPassword is the password, from the file if one is named.
@@ -194,9 +213,22 @@ func (r Redis) ReadPassword() (string, error) {
 	return readSecret(r.Password, r.PasswordFile)
 }
 
-// RedisTLS says whether to speak TLS to Redis.
+// ReadSentinelPassword is the sentinels' password, from the file if one is named.
+func (r Redis) ReadSentinelPassword() (string, error) {
+	return readSecret(r.SentinelPassword, r.SentinelPasswordFile)
+}
+
+// RedisTLS says whether to speak TLS to Redis, and whom to trust.
 type RedisTLS struct {
 	Enabled bool `yaml:"enabled"` // turns TLS on
+	// CAFile holds the authorities (PEM) that sign the servers' certificates; empty: the system's.
+	CAFile string `yaml:"ca_file"`
+	// CertFile is the client's certificate (PEM), for servers that ask for one.
+	CertFile string `yaml:"cert_file"`
+	// KeyFile is the private key of CertFile.
+	KeyFile string `yaml:"key_file"`
+	// ServerName is the name that the servers' certificates must carry; empty: their host name.
+	ServerName string `yaml:"server_name"`
 }
 
 // Join holds the rules of attribution (docs/contract.md, section 2). All but Wait are event time.

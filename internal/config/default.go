@@ -68,7 +68,14 @@ func defaultStore() Store {
 		Path:    "data/queries",
 		Memory:  32 << 20,
 		Restore: "auto",
-		Redis:   Redis{Addresses: []string{"localhost:6379"}, KeyPrefix: "eventworker:"},
+		Redis: Redis{
+			Addresses:   []string{"localhost:6379"},
+			Mode:        "auto",
+			KeyPrefix:   "eventworker:",
+			DialTimeout: 2 * time.Second,
+			Timeout:     2 * time.Second,
+			Standstill:  24 * time.Hour,
+		},
 	}
 }
 

@@ -224,15 +224,52 @@ func (v *validator) store(c *Config) {
 	if s.Kind == "disk" {
 		v.required("store.path", s.Path)
 	}
-	if s.Kind == "redis" && v.forRun {
-		v.add("store.kind", "redis is not built yet; use disk or memory")
-	}
 	v.size("store.memory", s.Memory, 1<<20, 1<<40)
-	v.secret("store.redis.password", s.Redis.Password, s.Redis.PasswordFile, v.forRun && s.Kind == "redis")
-	if s.Kind == "redis" && v.filled("store.redis.addresses", s.Redis.Addresses) {
-		for i, a := range s.Redis.Addresses {
+	v.redis(&s.Redis, s.Kind == "redis")
+}
+
+func (v *validator) redis(r *Redis, used bool) {
+	if used && v.filled("store.redis.addresses", r.Addresses) {
+		for i, a := range r.Addresses {
 			v.address(element("store.redis.addresses", i), a, false)
 		}
+	}
+	v.oneOf("store.redis.mode", r.Mode, "auto", "single", "sentinel", "cluster")
+	if r.Mode == "single" && len(r.Addresses) > 1 {
+		v.add("store.redis.addresses", "names %d servers, but store.redis.mode is single; name one, or choose sentinel or cluster", len(r.Addresses))
+	}
+	if r.SentinelMaster != "" && (r.Mode == "single" || r.Mode == "cluster") {
+		v.add("store.redis.sentinel_master", "is given, but store.redis.mode is %s; choose sentinel, or remove it", r.Mode)
+	}
+	v.number("store.redis.database", r.Database, 0, 1<<20)
+	if r.Database != 0 && r.Mode == "cluster" {
+		v.add("store.redis.database", "must be 0 with store.redis.mode cluster, got %d: a cluster has no other", r.Database)
+	}
+	v.secret("store.redis.password", r.Password, r.PasswordFile, v.forRun && used)
+	v.secret("store.redis.sentinel_password", r.SentinelPassword, r.SentinelPasswordFile, v.forRun && used)
+	if r.Username != "" && r.Password == "" && r.PasswordFile == "" && used && v.forRun {
+		v.missing("store.redis.password")
+	}
+	v.redisTLS(&r.TLS, used)
+	if strings.ContainsAny(r.KeyPrefix, "{} \t\n") || len(r.KeyPrefix) > 100 || r.KeyPrefix == "" && used {
+		v.add("store.redis.key_prefix", "want 1 to 100 characters without white space and braces, which would put all keys on one node of a cluster, got %s", quote(r.KeyPrefix))
+	}
+	v.duration("store.redis.dial_timeout", r.DialTimeout, 10*time.Millisecond, time.Minute)
+	v.duration("store.redis.timeout", r.Timeout, 10*time.Millisecond, time.Minute)
+	v.duration("store.redis.standstill", r.Standstill, time.Minute, 365*24*time.Hour)
+}
+
+func (v *validator) redisTLS(t *RedisTLS, used bool) {
+	if !t.Enabled && (t.CAFile != "" || t.CertFile != "" || t.KeyFile != "" || t.ServerName != "") {
+		v.add("store.redis.tls.enabled", "is false, but other keys of store.redis.tls are given; set it to true or remove them")
+	}
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		v.add("store.redis.tls.cert_file", "and store.redis.tls.key_file belong together; give both or none")
+	}
+	if used {
+		v.readable("store.redis.tls.ca_file", t.CAFile)
+		v.readable("store.redis.tls.cert_file", t.CertFile)
+		v.readable("store.redis.tls.key_file", t.KeyFile)
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 
 // Security reads the certificates and credentials of the brokers.
 func Security(k *config.Kafka) (*tls.Config, sasl.Mechanism, error) {
-	secure, err := tlsOf(&k.TLS)
+	secure, err := tlsOf("kafka.tls", &k.TLS)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -30,7 +30,7 @@ func Security(k *config.Kafka) (*tls.Config, sasl.Mechanism, error) {
 	return secure, mechanism, err
 }
 
-func tlsOf(c *config.TLS) (*tls.Config, error) {
+func tlsOf(path string, c *config.TLS) (*tls.Config, error) {
 	if !c.Enabled {
 		return nil, nil
 	}
@@ -38,11 +38,11 @@ func tlsOf(c *config.TLS) (*tls.Config, error) {
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("kafka.tls.ca_file: %w", err)
+			return nil, fmt.Errorf("%s.ca_file: %w", path, err)
 		}
 		t.RootCAs = x509.NewCertPool()
 		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("kafka.tls.ca_file: %s holds no certificate in PEM form", c.CAFile)
+			return nil, fmt.Errorf("%s.ca_file: %s holds no certificate in PEM form", path, c.CAFile)
 		}
 	}
 	if c.CertFile != "" {
@@ -52,7 +52,7 @@ func tlsOf(c *config.TLS) (*tls.Config, error) {
 			return &cert, err
 		}
 		if _, err := t.GetClientCertificate(nil); err != nil {
-			return nil, fmt.Errorf("kafka.tls.cert_file and kafka.tls.key_file: %w", err)
+			return nil, fmt.Errorf("%s.cert_file and %s.key_file: %w", path, path, err)
 		}
 	}
 	return t, nil
@@ -114,8 +114,8 @@ func (w *Worker) openStore() error {
 		w.store = disk
 	case "memory":
 		w.store = querystore.NewMemory(o)
-	default:
-		return fmt.Errorf("store.kind: %s is not built yet: use disk or memory", c.Kind)
+	case "redis":
+		return w.openRedis()
 	}
 	return nil
 }
