@@ -110,7 +110,7 @@ func (t *test) set(values map[string]string) error {
 		values[name] = strconv.Itoa(port)
 	}
 	values["SIMULATE_COUNT"], values["SIMULATE_RATE"] = strconv.Itoa(firstCount), "0"
-	values["SIMULATE_POISON"] = "0.03"
+	values["SIMULATE_POISON"], values["SIMULATE_SEED"] = "0.03", "100"
 	for name, value := range values {
 		t.env = slices.DeleteFunc(t.env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
 		t.env = append(t.env, name+"="+value)
