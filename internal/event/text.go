@@ -114,15 +114,25 @@ func (d *Decoder) queryID(v []byte) []byte {
 			d.bytes = append(d.bytes, c|0x20) // digits have this bit already
 		}
 		return d.bytes[start:len(d.bytes):len(d.bytes)]
-	case len(v) > len(messagePrefix) && len(v) <= maxQueryBytes && string(v[:len(messagePrefix)]) == messagePrefix:
-		for _, c := range v {
-			if c < '!' || c > '~' {
-				return nil
-			}
-		}
+	case validMessageID(v):
 		return v
 	}
 	return nil
+}
+
+// ValidQueryID says whether a queryID can be sent as it is: 32 lower-case hexadecimal digits, or a message_ id.
+func ValidQueryID(v []byte) bool { return len(v) == 32 && isLowerHex(v) || validMessageID(v) }
+
+func validMessageID(v []byte) bool {
+	if len(v) <= len(messagePrefix) || len(v) > maxQueryBytes || string(v[:len(messagePrefix)]) != messagePrefix {
+		return false
+	}
+	for _, c := range v {
+		if c < '!' || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // knownQueryID is queryID of a message's text, counting what is malformed. A nil text is none.

@@ -293,10 +293,11 @@ func (t *Task[M]) unmatched() bool {
 
 // found is what a dead letter tells of the objects.
 func (f *frame[M]) found() []Resolved {
-	list := make([]Resolved, len(f.resolved))
+	list := make([]Resolved, 0, len(f.resolved))
 	for i := range f.resolved {
-		r := &f.resolved[i]
-		list[i] = Resolved{Object: i, QueryID: string(r.queryID), Index: string(r.index), Position: r.position}
+		if r := &f.resolved[i]; !r.done {
+			list = append(list, Resolved{Object: i, QueryID: string(r.queryID), Index: string(r.index), Position: r.position})
+		}
 	}
 	return list
 }

@@ -252,10 +252,12 @@ func (f *failure) refusal() event.Refusal {
 // newLetter makes the dead letter of a message. It borrows the record's memory.
 func newLetter(m message, refusal event.Refusal) *deadletter.Letter {
 	rec, p := m.record(), m.batch.chunk.Partition
-	return &deadletter.Letter{
+	letter := &deadletter.Letter{
 		Topic: p.Topic, Partition: p.ID, Offset: rec.Offset, Timestamp: rec.Time,
 		Key: rec.Key, Value: rec.Value, Headers: rec.Headers, Refusal: refusal,
 	}
+	inherit(letter)
+	return letter
 }
 
 // park writes a dead letter; the message is settled when all in-sync replicas have it.
@@ -270,6 +272,7 @@ func (g *generation) park(m message, letter *deadletter.Letter) {
 		delta := telemetry.Delta{Messages: 1}
 		delta.DeadLettered[reason]++
 		g.settle(&delta)
+		g.w.noteReplay(m.record().Headers, deadletter.OutcomeDead)
 		m.batch.chunk.Settle(int(m.i))
 		g.mu.Lock()
 		defer g.mu.Unlock()

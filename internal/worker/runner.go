@@ -238,6 +238,9 @@ func (r *runner) handleSome(ctx context.Context, p *progress, from, to int) erro
 		}
 		rec := &records[k]
 		msg := toMessage(rec)
+		if msg.Replay == nil && r.source.Partitions[r.at].Topic == r.w.cfg.Kafka.ReplayTopic {
+			r.w.strangers.Add(1)
+		}
 		r.way.step(rec.Offset, r.task.Progress(r.at))
 		err := r.task.Handle(r.at, message{p, uint32(from + k)}, msg)
 		for err != nil {
@@ -260,11 +263,6 @@ func (r *runner) handleSome(ctx context.Context, p *progress, from, to int) erro
 func fresh(c *consume.Chunk, start int64) int {
 	i, _ := slices.BinarySearchFunc(c.Records, start, func(r consume.Record, offset int64) int { return cmp.Compare(r.Offset, offset) })
 	return len(c.Records) - i
-}
-
-// toMessage gives the join a record, with the times of its first life if it is a replayed one.
-func toMessage(rec *consume.Record) join.Message {
-	return join.Message{Offset: rec.Offset, Time: firstLife(rec), Key: rec.Key, Value: rec.Value}
 }
 
 // retry repeats what failed at the store until it works or ctx ends.
@@ -398,6 +396,7 @@ func (r *runner) hear(ctx context.Context) error {
 		if o.delivered {
 			r.delta.Messages++
 			r.delta.Delivered++
+			r.w.noteReplay(o.message.record().Headers, deadletter.OutcomeDelivered)
 			o.message.batch.chunk.Settle(int(o.message.i))
 		}
 	}
@@ -456,6 +455,11 @@ func (r *runner) kind(m message) insights.EventType {
 func (r *runner) Absorbed(m message, why join.Absorption) {
 	r.delta.Messages++
 	r.delta.Absorbed[why]++
+	if headers := m.record().Headers; len(headers) > 0 {
+		if outcome, known := absorbedOutcome(why); known {
+			r.w.noteReplay(headers, outcome)
+		}
+	}
 	r.done = append(r.done, m)
 }
 
@@ -474,6 +478,9 @@ func (r *runner) Restored(m message) {
 func (r *runner) Refused(m message, refusal *event.Refusal, about join.About) {
 	letter := newLetter(m, *refusal)
 	letter.Type, letter.Application = about.Type, about.Application
+	if len(about.Resolved) > 0 {
+		letter.Resolved = nil // what an earlier life found is in it
+	}
 	for _, o := range about.Resolved {
 		letter.Resolved = append(letter.Resolved, resolvedOf(o))
 	}

@@ -82,6 +82,9 @@ type Worker struct {
 	failing  map[int32]error // tasks whose store does not take writes
 	lost     map[int32]*reopening
 
+	states    *deadletter.StateWriter // what becomes of replayed messages
+	strangers atomic.Int64            // records of the replay topic that do not say where they come from
+
 	decoding sync.Mutex // describe is rare
 	decoder  *event.Decoder
 	raw      event.Event
@@ -144,6 +147,7 @@ func (w *Worker) assemble() error {
 	}, w.log.Named("deadletter")); err != nil {
 		return err
 	}
+	w.openStates(secure, mechanism)
 	if w.kafka, err = consume.New(w.consumerConfig(secure, mechanism), w, w.log.Named("consume")); err != nil {
 		return err
 	}
@@ -200,6 +204,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if cerr := w.letters.Close(letters); cerr != nil {
 		w.log.Warn("dead letters without acknowledgement at the end; their messages are read again", zap.Error(cerr))
 	}
+	w.closeStates(letters)
 	stopSide()
 	return errors.Join(err, group.Wait())
 }
@@ -226,6 +231,9 @@ func (w *Worker) close() {
 	if w.letters != nil {
 		w.letters.Abandon()
 	}
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	w.closeStates(over)
 	for _, a := range w.apps {
 		if a != nil {
 			a.Close()
