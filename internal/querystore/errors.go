@@ -51,18 +51,6 @@ func (e *IOError) Error() string {
 
 func (e *IOError) Unwrap() error { return e.Err }
 
-// LostError says that a store across a network lost what it had acknowledged: it was restarted empty, or a
-// replica that lacked something took over. Its sections can only be closed; what is missing is made again
-// from Kafka after they were opened anew.
-type LostError struct {
-	Task int32
-	Why  string
-}
-
-func (e *LostError) Error() string {
-	return fmt.Sprintf("querystore: task %d: the store lost what it held: %s (it is made again from Kafka)", e.Task, e.Why)
-}
-
 // MustReopen says whether an error of a section lasts until the section is closed and opened anew.
 func MustReopen(err error) bool {
 	if io := (*IOError)(nil); errors.As(err, &io) && io.Final {
