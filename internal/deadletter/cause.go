@@ -231,3 +231,10 @@ func url(text string) int {
 	}
 	return len(strings.TrimRight(text[:end], ".,;:!?"))
 }
+
+// BareWords is what of the API's words goes into a cause: the words without values, which may be shown
+// where payloads may not.
+func BareWords(text string) string { return bareWords(text) }
+
+// BareField is a path without indexes, as it goes into a cause.
+func BareField(path string) string { return bareField(path) }

@@ -30,6 +30,9 @@ type AdminOptions struct {
 	// Status gives what /statusz shows: any value that encodes as a JSON object. It must be quick and
 	// safe for concurrent use. nil: only readiness is shown.
 	Status func() any
+	// Page gives what /statusz shows people; nil: the page shows Status as it is. It must be quick and
+	// safe for concurrent use.
+	Page func() *StatusPage
 	// Live says whether the process gets anywhere, and what does not; nil: it does while it answers.
 	Live func() (ok bool, why []string)
 	// Token protects what changes something, see [Admin.HandleAction]; empty: none.

@@ -53,7 +53,10 @@ type statusDocument struct {
 	Version    string      `json:"version,omitempty"`
 	Ready      bool        `json:"ready"`
 	Conditions []Condition `json:"conditions"`
-	Status     any         `json:"status,omitempty"`
+	// Overview is what the page shows; its keys are stable.
+	Overview *StatusPage `json:"overview,omitempty"`
+	// Status is the state of the parts in detail.
+	Status any `json:"status,omitempty"`
 }
 
 func (a *Admin) statusz(w http.ResponseWriter, r *http.Request) {
@@ -62,8 +65,15 @@ func (a *Admin) statusz(w http.ResponseWriter, r *http.Request) {
 	if a.options.Status != nil {
 		doc.Status = a.options.Status()
 	}
+	if a.options.Page != nil {
+		doc.Overview = a.options.Page()
+	}
 	if r.FormValue("format") == "json" || prefers(r, "application/json", "text/html") == "application/json" {
 		writeJSON(w, http.StatusOK, doc)
+		return
+	}
+	if doc.Overview != nil {
+		a.statusPage(w, r, &doc)
 		return
 	}
 	encoded, err := json.Marshal(doc.Status)
@@ -79,9 +89,11 @@ func (a *Admin) statusz(w http.ResponseWriter, r *http.Request) {
 	writePage(w, view{Title: "status", Version: doc.Version, Ready: doc.Ready, Conditions: doc.Conditions, Status: status})
 }
 
-func writePage(w http.ResponseWriter, v view) {
+func writePage(w http.ResponseWriter, v view) { writeTemplate(w, page, v) }
+
+func writeTemplate(w http.ResponseWriter, t *template.Template, v any) {
 	var b bytes.Buffer
-	if err := page.Execute(&b, v); err != nil {
+	if err := t.Execute(&b, v); err != nil {
 		http.Error(w, "the page cannot be made: "+err.Error(), http.StatusInternalServerError)
 		return
 	}

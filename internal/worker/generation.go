@@ -265,6 +265,7 @@ func (g *generation) park(m message, letter *deadletter.Letter) {
 	g.mu.Lock()
 	g.letters++
 	g.mu.Unlock()
+	g.w.causes.note(letter)
 	m.batch.left[m.i].Or(parkedBit)
 	reason := letter.Refusal.Reason
 	g.w.letters.Put(letter, func() {

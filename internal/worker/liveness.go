@@ -7,6 +7,7 @@ import (
 
 	"eventworker/internal/consume"
 	"eventworker/internal/insights"
+	"eventworker/internal/telemetry"
 )
 
 // partitionState says how a partition does, in the words of Burrow.
@@ -16,7 +17,7 @@ type partitionState string
 const (
 	partitionOK   partitionState = "ok"
 	partitionWarn partitionState = "warn" // behind by more than behindWarn, or what the store lacks is read again
-	// partitionStop: there is something to do, and a known reason not to do it.
+	// partitionStop: there is something to do, a known reason not to do it, and nothing moved for stopShown.
 	partitionStop partitionState = "stop"
 	// partitionStall: there is something to do, nothing is known to keep the worker from it, and nothing moves.
 	partitionStall partitionState = "stall"
@@ -29,6 +30,7 @@ var partitionStates = []partitionState{partitionOK, partitionWarn, partitionStop
 
 const (
 	behindWarn  = time.Minute
+	stopShown   = 15 * time.Second
 	stallShown  = time.Minute
 	rewindShown = 10 * time.Minute
 	// looksApart is the longest time between two looks that is believed: after a longer one the process
@@ -191,14 +193,14 @@ func (p *partitionView) judge(now time.Time, s *seenPartition, excuse string, bu
 	switch {
 	case !s.rewound.IsZero() && now.Sub(s.rewound) < rewindShown:
 		p.State, p.Why = partitionRewind, "its offset went back at "+s.rewound.UTC().Format(time.TimeOnly)+" UTC: the group was reset, or the topic made anew"
-	case excuse != "" && (busy || p.Lag > 0):
+	case excuse != "" && (busy || p.Lag > 0) && now.Sub(s.moved) >= stopShown:
 		p.State, p.Why = partitionStop, excuse
 	case busy && now.Sub(s.moved) > stallShown:
 		p.State, p.Why = partitionStall, oldestWhy(&p.PartitionStatus)
 	case p.Restoring > 0:
 		p.State, p.Why = partitionWarn, fmt.Sprintf("%d messages are read again for what they leave in the store", p.Restoring)
 	case behind > behindWarn:
-		p.State, p.Why = partitionWarn, "behind by "+shortDuration(behind)
+		p.State, p.Why = partitionWarn, "behind by "+telemetry.ShortDuration(behind)
 	default:
 		p.State = partitionOK
 	}
@@ -316,19 +318,4 @@ func (w *Worker) generalExcuse(k *consume.Status) string {
 		}
 	}
 	return ""
-}
-
-// shortDuration is a duration for people: two units at most.
-func shortDuration(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(time.Second).String()
-	case d < time.Hour:
-		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
-	}
-	return fmt.Sprintf("%d d %d h", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 }

@@ -117,7 +117,7 @@ func TestLivenessBeginsAnewAfterTheProcessSlept(t *testing.T) {
 func TestPartitionsHaveTheirStates(t *testing.T) {
 	o := newOnlooker()
 	state := func(p consume.PartitionStatus) partitionState {
-		o.wait(time.Second, p)
+		o.wait(16*time.Second, p)
 		return o.views()[0].State
 	}
 	late := stillPartition("events", 0, 5)

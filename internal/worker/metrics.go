@@ -41,7 +41,8 @@ type tally struct {
 	refused   map[insights.OutcomeKind]prometheus.Counter
 	latency   prometheus.Histogram // from the record's timestamp
 	eventAge  prometheus.Histogram // from the event's
-	worked    atomic.Bool          // a request was taken since the start
+	recent    lastRequests
+	worked    atomic.Bool // a request was taken since the start
 }
 
 func newTally(m *telemetry.Metrics, app string) *tally {
@@ -99,6 +100,7 @@ func (w *Worker) observe(app string, t *tally) insights.Observer {
 		Exchange: func(e *insights.Exchange) {
 			m.Requests.WithLabelValues(app, telemetry.RequestClass(e.Status)).Inc()
 			duration.Observe(e.Duration.Seconds())
+			t.recent.note(e.Duration, answerName(e.Status))
 			if e.Status/100 == 2 {
 				t.worked.Store(true)
 			}
@@ -110,6 +112,14 @@ func (w *Worker) observe(app string, t *tally) insights.Observer {
 		},
 		Retry: func(int) { retries.Inc() },
 	}
+}
+
+// answerName is an HTTP status as people know it.
+func answerName(status int) string {
+	if status == 0 {
+		return "no answer"
+	}
+	return strconv.Itoa(status)
 }
 
 // effects counts what a task writes into its section. It belongs to the task's goroutine.

@@ -73,6 +73,7 @@ type Worker struct {
 	steering steering
 	topic    topicCheck
 	live     liveness
+	causes   causes
 	reloads  reloads
 	restored atomic.Int64 // messages read again for their effects
 	current  atomic.Pointer[generation]
@@ -169,7 +170,7 @@ func (w *Worker) newAdmin() error {
 	}
 	w.admin, err = telemetry.NewAdmin(telemetry.AdminOptions{
 		Listen: w.cfg.Admin.Listen, PProf: w.cfg.Admin.PProf, Gather: w.metrics.Registry, Health: w.health, Token: token,
-		Log: w.log.Named("admin"), Version: w.version, Status: func() any { return w.Status() },
+		Log: w.log.Named("admin"), Version: w.version, Status: func() any { return w.Status() }, Page: w.Page,
 		Live: func() (bool, []string) { return w.live.alive(time.Now(), w.stallLimit()) },
 	})
 	if err != nil {
