@@ -57,6 +57,26 @@ func (o offsets) next(offset int64) (int64, bool) {
 	return 0, false
 }
 
+// without is the set less another one.
+func (o offsets) without(other offsets) (left offsets) {
+	for _, r := range o {
+		at := r.From
+		for _, n := range other {
+			if n.To <= at || n.From >= r.To {
+				continue
+			}
+			if n.From > at {
+				left = append(left, consume.Range{From: at, To: n.From})
+			}
+			at = max(at, n.To)
+		}
+		if at < r.To {
+			left = append(left, consume.Range{From: at, To: r.To})
+		}
+	}
+	return left
+}
+
 func (o offsets) String() string {
 	var b []byte
 	for i, r := range o {

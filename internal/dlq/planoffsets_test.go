@@ -34,6 +34,23 @@ func TestOffsetsAreTheSetThatWasAdded(t *testing.T) {
 			}
 		}
 	})
+	rapid.Check(t, func(t *rapid.T) {
+		var sets [2]offsets
+		var lists [2][]int64
+		for i := range sets {
+			lists[i] = rapid.SliceOfDistinct(rapid.Int64Range(0, 30), rapid.ID[int64]).Draw(t, "offsets")
+			slices.Sort(lists[i])
+			for _, o := range lists[i] {
+				sets[i].add(o)
+			}
+		}
+		left := sets[0].without(sets[1])
+		for o := range int64(31) {
+			if left.has(o) != (sets[0].has(o) && !sets[1].has(o)) {
+				t.Fatalf("%v without %v is %v", sets[0], sets[1], left)
+			}
+		}
+	})
 	for _, wrong := range []string{"1", "2-2", "3-1", "-1-2", "5-7,6-8", "5-7,1-2", "a-b", ","} {
 		if err := new(offsets).UnmarshalText([]byte(wrong)); err == nil {
 			t.Errorf("%q is taken", wrong)

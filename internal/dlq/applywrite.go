@@ -1,0 +1,256 @@
+package dlq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"eventworker/internal/consume"
+	"eventworker/internal/deadletter"
+)
+
+// held is what the target topics hold of a plan's letters.
+type held struct {
+	d    *Desk
+	p    *Plan
+	at   map[PlanTarget]int64 // by topic and partition: where to read on
+	have map[Coordinates]PlanTarget
+	// lost says that a target topic no longer holds all that was written since the plan was made.
+	lost bool
+}
+
+func newHeld(d *Desk, p *Plan) *held {
+	h := &held{d: d, p: p, at: map[PlanTarget]int64{}, have: map[Coordinates]PlanTarget{}}
+	for _, t := range p.TargetFrom {
+		h.at[PlanTarget{Topic: t.Topic, Partition: t.Partition}] = t.Offset
+	}
+	return h
+}
+
+func (h *held) has(c Coordinates) bool { _, ok := h.have[c]; return ok }
+
+// partitions is how many partitions a target topic had when the plan was made; 0: it is none.
+func (h *held) partitions(topic string) (n int) {
+	for at := range h.at {
+		if at.Topic == topic {
+			n++
+		}
+	}
+	return n
+}
+
+// read reads on to the ends of the target topics.
+func (h *held) read(ctx context.Context) error {
+	for _, topic := range targets(h.p) {
+		bounds, err := h.d.Bounds(ctx, topic)
+		if err != nil {
+			return err
+		}
+		for _, b := range bounds {
+			if err := h.partition(ctx, topic, b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (h *held) partition(ctx context.Context, topic string, b consume.LogBounds) error {
+	key := PlanTarget{Topic: topic, Partition: b.Partition}
+	from := h.at[key]
+	switch {
+	case from > b.End:
+		h.lost = true // the topic was made anew
+		from = b.Start
+	case from < b.Start:
+		h.lost = true
+		from = b.Start
+	}
+	_, err := h.d.in.Read(ctx, consume.LogRange{Topic: topic, Partition: b.Partition, From: from, To: b.End}, func(records []consume.Record, _ int64) error {
+		for i := range records {
+			l := LetterOf(b.Partition, &records[i])
+			if string(l.raw[slotReplayID]) == h.p.ID {
+				h.have[l.Source()] = PlanTarget{Topic: topic, Partition: b.Partition, Offset: records[i].Offset}
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		h.at[key] = b.End
+	}
+	return err
+}
+
+// put writes a batch: states first, then the records. It tries again until ctx ends; where an answer was
+// lost, the topic says what it holds, so that nothing is written twice. It gives how many are there.
+func (a *apply) put(ctx context.Context, batch []outgoing) (written int64, err error) {
+	states := make([]deadletter.StateRecord, len(batch))
+	for i := range batch {
+		s := a.p.state(deadletter.StateReplayed, time.Now())
+		c := batch[i].source
+		states[i] = deadletter.StateRecord{Key: deadletter.StateKey(c.Topic, c.Partition, c.Offset), Value: s.Encode()}
+	}
+	if err := again(ctx, func() error { return a.writer.Write(ctx, states) }); err != nil {
+		return 0, err
+	}
+	first := true
+	err = again(ctx, func() error {
+		if !first {
+			if err := a.held.read(ctx); err != nil {
+				return err
+			}
+		}
+		first = false
+		return a.produce(ctx, batch)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return a.tooLarge(ctx, batch)
+}
+
+// tooLarge takes the state of letters back that the target topic does not take, and counts them as refused.
+func (a *apply) tooLarge(ctx context.Context, batch []outgoing) (written int64, err error) {
+	var states []deadletter.StateRecord
+	for i := range batch {
+		if one := &batch[i]; !a.held.has(one.source) {
+			states = append(states, decided(one.source, one.replay, deadletter.StateOpen, a.p.By, "too large for topic "+one.topic))
+		}
+	}
+	if len(states) == 0 {
+		return int64(len(batch)), nil
+	}
+	a.n.Refused += int64(len(states))
+	return int64(len(batch) - len(states)), again(ctx, func() error { return a.writer.Write(ctx, states) })
+}
+
+// again repeats what fails, with growing pauses, until ctx ends, unless trying again cannot help.
+func again(ctx context.Context, do func() error) error {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := do()
+		var code kafka.Error
+		if err == nil || errors.As(err, &code) && !code.Temporary() {
+			return err
+		}
+		if pause(ctx, wait) != nil {
+			return err
+		}
+	}
+}
+
+// target is a partition that is written to.
+type target struct {
+	topic     string
+	partition int
+}
+
+// produce writes what the targets do not hold yet.
+func (a *apply) produce(ctx context.Context, batch []outgoing) error {
+	var order []target
+	records := map[target][]*outgoing{}
+	for i := range batch {
+		one := &batch[i]
+		if a.held.has(one.source) {
+			continue
+		}
+		at := target{one.topic, one.partition}
+		if records[at] == nil {
+			order = append(order, at)
+		}
+		records[at] = append(records[at], one)
+	}
+	for _, at := range order {
+		if err := a.produceTo(ctx, at, records[at]); err != nil {
+			return fmt.Errorf("write to topic %s: %w", at.topic, err)
+		}
+	}
+	return nil
+}
+
+// produceTo writes to one partition; a record that is too large is left out.
+func (a *apply) produceTo(ctx context.Context, at target, batch []*outgoing) error {
+	list := make([]kafka.Record, len(batch))
+	for i, one := range batch {
+		list[i] = one.record
+		list[i].Key, list[i].Value = kafka.NewBytes(one.key), kafka.NewBytes(one.value)
+	}
+	res, err := a.client.Produce(ctx, &kafka.ProduceRequest{
+		Topic: at.topic, Partition: at.partition, RequiredAcks: kafka.RequireAll, Compression: kafka.Lz4,
+		Records: kafka.NewRecordReader(list...),
+	})
+	if err == nil {
+		err = res.Error
+	}
+	switch large := errors.Is(err, kafka.MessageSizeTooLarge) || errors.Is(err, kafka.RecordListTooLarge); {
+	case large && len(batch) > 1:
+		half := len(batch) / 2
+		if err := a.produceTo(ctx, at, batch[:half]); err != nil {
+			return err
+		}
+		return a.produceTo(ctx, at, batch[half:])
+	case large:
+		return nil
+	case err != nil:
+		return err
+	}
+	for i, one := range batch {
+		a.held.have[one.source] = PlanTarget{Topic: at.topic, Partition: int32(at.partition), Offset: res.BaseOffset + int64(i)}
+	}
+	return nil
+}
+
+// park marks the letters that were replayed as often as they may be.
+func (a *apply) park(ctx context.Context) error {
+	if a.o.DryRun {
+		a.n.Parked = a.p.parked()
+		return nil
+	}
+	for i := range a.p.Partitions {
+		c := &reading{partition: a.p.Partitions[i].Partition, letters: a.p.Partitions[i].Parked}
+		for more := len(c.letters) > 0; more; {
+			batch, next, _, err := a.d.next(ctx, a.p.Topic, c, maxStateBatch)
+			if err != nil {
+				return err
+			}
+			more = next
+			if err := a.mark(ctx, batch); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+const maxStateBatch = 1000
+
+func (a *apply) mark(ctx context.Context, batch []*Letter) error {
+	var states []deadletter.StateRecord
+	for _, l := range batch {
+		if s, current := StateOf(l, a.states); !current || s.Status != deadletter.StateOpen {
+			continue
+		}
+		states = append(states, stateOf(l, deadletter.StateParked, a.p.By, fmt.Sprintf("replayed %d times; plan %s", l.ReplayCount(), a.p.ID)))
+	}
+	if len(states) == 0 {
+		return nil
+	}
+	a.n.Parked += int64(len(states))
+	return again(ctx, func() error { return a.writer.Write(ctx, states) })
+}
+
+// stateOf is the record of what was decided about a letter.
+func stateOf(l *Letter, status, by, note string) deadletter.StateRecord {
+	return decided(l.Source(), l.ReplayID(), status, by, note)
+}
+
+// decided is the state after a decision. It keeps the letter's last replay, which ended with this letter.
+func decided(source Coordinates, replay, status, by, note string) deadletter.StateRecord {
+	s := deadletter.State{Status: status, ReplayID: replay, Note: note, By: by, At: time.Now()}
+	if replay != "" {
+		s.Outcome = deadletter.OutcomeDead
+	}
+	return deadletter.StateRecord{Key: deadletter.StateKey(source.Topic, source.Partition, source.Offset), Value: s.Encode()}
+}

@@ -1,0 +1,136 @@
+package dlq
+
+import (
+	"context"
+	"maps"
+	"slices"
+)
+
+// defaultMinSuccess is the share of a canary's letters that must end well.
+const defaultMinSuccess = 0.95
+
+// canary puts the first letters, spread over causes and partitions, waits until they are settled, and asks
+// whether to go on. Where some of the plan were written before, by a canary or by a call that was
+// interrupted, those count. It gives the letters that it took.
+func (a *apply) canary(ctx context.Context) (map[int32]offsets, error) {
+	chosen, err := a.choose(ctx)
+	if err != nil || len(chosen) == 0 {
+		return nil, err
+	}
+	return chosen, a.canaryOf(ctx, chosen)
+}
+
+func (a *apply) canaryOf(ctx context.Context, chosen map[int32]offsets) error {
+	f, err := a.d.newFollower(a.p)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	for _, partition := range slices.Sorted(maps.Keys(chosen)) {
+		c := &reading{partition: partition, letters: chosen[partition]}
+		for more := true; more; {
+			if err := a.look(ctx); err != nil {
+				return err
+			}
+			if more, err = a.some(ctx, c); err != nil {
+				return err
+			}
+		}
+	}
+	if a.o.DryRun {
+		return nil
+	}
+	a.tell(true)
+	var set []followed
+	for _, partition := range slices.Sorted(maps.Keys(chosen)) {
+		if set, err = a.d.sources(ctx, a.p.Topic, &reading{partition: partition, letters: chosen[partition]}, set); err != nil {
+			return err
+		}
+	}
+	set = slices.DeleteFunc(set, func(one followed) bool { return !a.held.has(one.source) }) // too old by now
+	v, err := f.await(ctx, set, a.o.Wait, nil)
+	if err != nil {
+		return err
+	}
+	a.n.Canary = v
+	least := a.o.MinSuccess
+	if least <= 0 {
+		least = defaultMinSuccess
+	}
+	if v.Share() < least {
+		return &CanaryError{Share: v.Share(), Least: least, Unsettled: v.Unsettled, Unknown: v.Unknown}
+	}
+	if a.o.GoOn != nil && v.Planned < a.p.Planned && !a.o.GoOn(v) {
+		return ErrDeclined
+	}
+	return ctx.Err()
+}
+
+// choose picks the letters of the canary: those that were written before, as many as it has, and then of
+// each cause and partition in turn the first ones.
+func (a *apply) choose(ctx context.Context) (map[int32]offsets, error) {
+	type group struct {
+		cause     string
+		partition int32
+	}
+	groups := map[group][]int64{}
+	picked := map[int32][]int64{}
+	left := a.o.Canary
+	for i := range a.p.Partitions {
+		one := &a.p.Partitions[i]
+		c := &reading{partition: one.Partition, letters: one.Letters}
+		err := a.d.each(ctx, a.p.Topic, c, func(l *Letter) {
+			if left > 0 && a.held.has(l.Source()) {
+				picked[l.Partition] = append(picked[l.Partition], l.Offset)
+				left--
+				return
+			}
+			if g := (group{l.Cause(), l.Partition}); len(groups[g]) < a.o.Canary {
+				groups[g] = append(groups[g], l.Offset)
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	order := slices.SortedFunc(maps.Keys(groups), func(x, y group) int {
+		if x.partition != y.partition {
+			return int(x.partition) - int(y.partition)
+		}
+		return slices.Compare([]byte(x.cause), []byte(y.cause))
+	})
+	byCause := map[string][]group{}
+	for _, g := range order {
+		byCause[g.cause] = append(byCause[g.cause], g)
+	}
+	causes := slices.Sorted(maps.Keys(byCause))
+	for more := true; left > 0 && more; {
+		more = false
+		for _, cause := range causes {
+			of := byCause[cause]
+			if left == 0 || len(of) == 0 {
+				continue
+			}
+			more = true
+			g := of[0]
+			picked[g.partition] = append(picked[g.partition], groups[g][0])
+			left--
+			if groups[g] = groups[g][1:]; len(groups[g]) > 0 {
+				of = append(of[1:], g)
+			} else {
+				of = of[1:]
+			}
+			byCause[cause] = of
+		}
+	}
+	out := map[int32]offsets{}
+	for partition, list := range picked {
+		slices.Sort(list)
+		var set offsets
+		for _, o := range slices.Compact(list) {
+			set.add(o)
+		}
+		out[partition] = set
+	}
+	return out, nil
+}

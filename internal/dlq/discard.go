@@ -1,0 +1,123 @@
+package dlq
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"eventworker/internal/deadletter"
+)
+
+// Discarding is what a person is about to give up: pinned, so that what was counted is what is discarded.
+type Discarding struct {
+	Schema string `json:"schema"`
+	Filter string `json:"filter"`
+	Count  int64  `json:"count"`
+	// Already were discarded before, Replayed are on their way or ended well; neither is discarded.
+	Already  int64          `json:"already"`
+	Replayed int64          `json:"replayed"`
+	Causes   []DiscardCause `json:"causes"`
+	Scanned  int64          `json:"scanned"`
+	Total    int64          `json:"total"`
+	Complete bool           `json:"complete"`
+	Why      string         `json:"why,omitempty"`
+
+	keys []discarded
+}
+
+// DiscardSchema names the form of what a discard says.
+const DiscardSchema = "eventworker.dlq.discard/v1"
+
+// DiscardCause is the letters of one cause.
+type DiscardCause struct {
+	Cause  string `json:"cause"`
+	Reason string `json:"reason"`
+	Field  string `json:"field"`
+	What   string `json:"what"`
+	Count  int64  `json:"count"`
+	Letter string `json:"letter"`
+}
+
+type discarded struct {
+	source Coordinates
+	replay string
+}
+
+// PlanDiscard pins the letters that a filter takes. At most [MaxPlan] are taken at a time.
+func (d *Desk) PlanDiscard(ctx context.Context, f *Filter, progress func(Report)) (*Discarding, error) {
+	states, _, err := d.readStates(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := d.Snapshot(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	out := &Discarding{Schema: DiscardSchema, Filter: f.String(), Causes: []DiscardCause{}}
+	causes, seen, names := map[string]*DiscardCause{}, map[Coordinates]int{}, map[string]string{}
+	report, err := d.Scan(ctx, snapshot, f, ScanOptions{Progress: progress}, func(l *Letter) error {
+		s, current := StateOf(l, states)
+		switch {
+		case !current:
+			out.Replayed++
+			return nil
+		case s.Status == deadletter.StateDiscarded:
+			out.Already++
+			return nil
+		}
+		source := l.Source()
+		source.Topic = intern(names, source.Topic)
+		if at, again := seen[source]; again { // written twice, or dead again
+			out.keys[at].replay = l.ReplayID()
+			return nil
+		}
+		if len(out.keys) == MaxPlan {
+			return &Stop{Why: "at most " + Thousands(MaxPlan) + " letters are discarded at a time"}
+		}
+		seen[source] = len(out.keys)
+		out.keys = append(out.keys, discarded{source, intern(names, l.ReplayID())})
+		c := causes[l.Cause()]
+		if c == nil {
+			c = &DiscardCause{Cause: l.Cause(), Reason: l.ReasonText(), Field: BareField(l.Field()), What: l.Message(), Letter: l.Address().String()}
+			causes[c.Cause] = c
+		}
+		c.Count++
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out.Count = int64(len(out.keys))
+	out.Scanned, out.Total, out.Complete, out.Why = report.Scanned, report.Total, report.Complete, report.Why
+	for _, c := range causes {
+		out.Causes = append(out.Causes, *c)
+	}
+	slices.SortFunc(out.Causes, func(a, b DiscardCause) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Cause, b.Cause))
+	})
+	return out, nil
+}
+
+// Discard marks what was pinned. The letters stay in their topic, and their marks can be taken back by
+// nobody but a later state. done says how many are marked, also when an error ends it.
+func (d *Desk) Discard(ctx context.Context, p *Discarding, by, note string) (done int64, err error) {
+	if note == "" {
+		return 0, callf("eventworker dlq discard --help", "discarding wants a note that says why")
+	}
+	w := d.stateWriter(0)
+	defer w.Close(context.Background()) // nothing is queued
+	for batch := range slices.Chunk(p.keys, maxStateBatch) {
+		if err := ctx.Err(); err != nil {
+			return done, err
+		}
+		states := make([]deadletter.StateRecord, len(batch))
+		for i := range batch {
+			states[i] = decided(batch[i].source, batch[i].replay, deadletter.StateDiscarded, by, note)
+		}
+		if err := again(ctx, func() error { return w.Write(ctx, states) }); err != nil {
+			return done, err
+		}
+		done += int64(len(batch))
+	}
+	return done, nil
+}

@@ -1,0 +1,290 @@
+package dlq
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"eventworker/internal/deadletter"
+	"eventworker/internal/event"
+)
+
+// The verdicts of a plan, in the order in which it lists them.
+const (
+	Pass           = "pass"
+	PassAfterEdit  = "pass-after-edit"
+	StillInvalid   = "still-invalid"
+	TooOld         = "too-old"
+	ReplayedBefore = "replayed-before"
+	OverTheCap     = "over-the-cap"
+	Duplicate      = "duplicate"
+	Discarded      = "discarded"
+	Parked         = "parked"
+	NotServed      = "not-served"
+	OtherGroup     = "other-group"
+	OtherTopic     = "other-topic"
+	Unreadable     = "unreadable"
+)
+
+var verdictOrder = []string{Pass, PassAfterEdit, StillInvalid, TooOld, ReplayedBefore, OverTheCap, Duplicate, Discarded, Parked, NotServed,
+	OtherGroup, OtherTopic, Unreadable}
+
+// Verdict is what a plan says of the letters of one cause.
+type Verdict struct {
+	Verdict string `json:"verdict"`
+	Count   int64  `json:"count"`
+	// Cause, Reason, Field and What are those of the dead letter, or, of what is still invalid, of the
+	// refusal that a replay would meet.
+	Cause  string `json:"cause"`
+	Reason string `json:"reason"`
+	Field  string `json:"field"`
+	What   string `json:"what"`
+	// Letter is one of them.
+	Letter string `json:"letter"`
+	// Soon is how many of them are too old within Plan.Soon hours.
+	Soon int64 `json:"soon"`
+}
+
+// planner judges letters one by one.
+type planner struct {
+	d      *Desk
+	plan   *Plan
+	o      *PlanOptions
+	judge  judge
+	states map[Coordinates]deadletter.State
+	inputs map[string]bool
+
+	verdicts map[verdictKey]*Verdict
+	letters  map[int32][]planned
+	seen     map[Coordinates]place
+	examples map[string]int // by cause
+	count    int64
+}
+
+type verdictKey struct{ verdict, cause string }
+
+// planned is a letter that was looked at. Its verdict is settled at the end, since a later letter of the
+// same message may take its place.
+type planned struct {
+	offset  int64
+	soon    bool
+	verdict *Verdict
+}
+
+// place is where the last letter of a message is.
+type place struct {
+	partition int32
+	index     int
+	replay    string
+}
+
+func newPlanner(d *Desk, p *Plan, o *PlanOptions, states map[Coordinates]deadletter.State) *planner {
+	w := &planner{
+		d: d, plan: p, o: o, judge: judge{opts: o.Check, edit: o.Edit}, states: states, inputs: map[string]bool{},
+		verdicts: map[verdictKey]*Verdict{}, letters: map[int32][]planned{}, seen: map[Coordinates]place{}, examples: map[string]int{},
+	}
+	for _, topic := range d.Topics.Inputs {
+		w.inputs[topic] = true
+	}
+	return w
+}
+
+// take judges a letter.
+func (w *planner) take(ctx context.Context, l *Letter) error {
+	if w.count == w.o.Max {
+		return &Stop{Why: "a plan has at most " + Thousands(w.o.Max) + " letters: the rest waits for the next one"}
+	}
+	w.count++
+	w.plan.Matched++
+	at := l.Source()
+	earlier, again := w.seen[at]
+	if again && earlier.replay == l.ReplayID() {
+		w.note(l, Duplicate, nil, false)
+		return nil
+	}
+	verdict, refusal, soon, err := w.verdict(ctx, l)
+	if err != nil {
+		return err
+	}
+	if again { // a replay of it ended here
+		w.replaced(earlier)
+	}
+	w.note(l, verdict, refusal, soon)
+	w.seen[at] = place{l.Partition, len(w.letters[l.Partition]) - 1, l.ReplayID()}
+	return nil
+}
+
+// replaced takes a letter of which there is a later one out of what is planned.
+func (w *planner) replaced(at place) {
+	one := &w.letters[at.partition][at.index]
+	old := one.verdict
+	old.Count--
+	if one.soon {
+		old.Soon--
+	}
+	one.soon = false
+	one.verdict = w.of(ReplayedBefore, old.Cause, func(v *Verdict) {
+		*v = *old
+		v.Verdict, v.Count, v.Soon = ReplayedBefore, 0, 0
+	})
+	one.verdict.Count++
+}
+
+// verdict decides in the order of what cannot be mended first.
+func (w *planner) verdict(ctx context.Context, l *Letter) (verdict string, refusal *refused, soon bool, err error) {
+	if _, err := l.Context(); err != nil {
+		return Unreadable, &refused{what: err.Error()}, false, nil
+	}
+	if !w.o.AnyGroup && l.Group() != w.plan.Group {
+		return OtherGroup, nil, false, nil
+	}
+	if w.o.ToOriginal && !w.inputs[l.Source().Topic] {
+		return OtherTopic, nil, false, nil
+	}
+	state, current := StateOf(l, w.states)
+	switch {
+	case !current:
+		return ReplayedBefore, nil, false, nil
+	case state.Status == deadletter.StateDiscarded:
+		return Discarded, nil, false, nil
+	case state.Status == deadletter.StateParked:
+		return Parked, nil, false, nil
+	case l.ReplayCount() >= w.plan.MaxReplays:
+		return OverTheCap, nil, false, nil
+	}
+	j, err := w.judge.letter(ctx, l)
+	if err != nil {
+		return "", nil, false, err
+	}
+	if w.o.Edit != nil {
+		w.edited(l, &j)
+	}
+	switch {
+	case j.absorbed == otherApplication:
+		return NotServed, nil, false, nil
+	case j.refusal != nil && j.refusal.Reason == event.TooOld:
+		return TooOld, nil, false, nil
+	case j.refusal != nil:
+		what := j.refusal.Message
+		if j.missed {
+			what += " (the edit does not fit it)"
+		}
+		return StillInvalid, &refused{cause: j.cause, reason: j.refusal.Reason.String(), field: BareField(j.refusal.Field), what: what}, false, nil
+	}
+	verdict = Pass
+	if j.edited {
+		verdict = PassAfterEdit
+	}
+	return verdict, nil, w.soon(j.eventTime), nil
+}
+
+// refused is what a replay would meet.
+type refused struct{ cause, reason, field, what string }
+
+// soon says whether an event is too old in a few hours.
+func (w *planner) soon(eventTime int64) bool {
+	most := w.o.Check.Rules.MaxEventAge
+	return eventTime > 0 && most > 0 && time.UnixMilli(eventTime).Add(most).Before(w.o.Check.Now.Add(w.o.Soon))
+}
+
+// edited counts what the edit does, and keeps examples.
+func (w *planner) edited(l *Letter, j *judged) {
+	if !j.edited {
+		w.plan.Unchanged++
+		return
+	}
+	w.plan.Changed++
+	const examples = 3
+	if cause := l.Cause(); w.examples[cause] < examples {
+		w.examples[cause]++
+		w.plan.Diffs = append(w.plan.Diffs, Example{Cause: cause, Letter: l.Address().String(), Changes: Diff(l.Value, j.value, w.o.Mask)})
+	}
+}
+
+// note counts a letter under its verdict.
+func (w *planner) note(l *Letter, verdict string, r *refused, soon bool) {
+	if r == nil {
+		r = &refused{cause: l.Cause(), reason: l.ReasonText(), field: BareField(l.Field()), what: l.Message()}
+	}
+	v := w.of(verdict, r.cause, func(v *Verdict) {
+		v.Reason, v.Field, v.What, v.Letter = r.reason, r.field, r.what, l.Address().String()
+	})
+	v.Count++
+	if soon {
+		v.Soon++
+	}
+	w.letters[l.Partition] = append(w.letters[l.Partition], planned{l.Offset, soon, v})
+}
+
+func (w *planner) of(verdict, cause string, begin func(*Verdict)) *Verdict {
+	key := verdictKey{verdict, cause}
+	v := w.verdicts[key]
+	if v == nil {
+		v = &Verdict{}
+		begin(v)
+		v.Verdict, v.Cause = verdict, cause
+		w.verdicts[key] = v
+	}
+	return v
+}
+
+// finish adds up.
+func (w *planner) finish(s Snapshot, report *Report) {
+	p := w.plan
+	p.Scanned, p.Total, p.Complete, p.Why = report.Scanned, report.Total, report.Complete, report.Why
+	for _, r := range s.Ranges {
+		p.partition(r.Partition, r)
+	}
+	for partition, list := range w.letters {
+		one := p.partition(partition, Range{})
+		for i := range list {
+			switch list[i].verdict.Verdict {
+			case Pass, PassAfterEdit:
+				one.Letters.add(list[i].offset)
+				p.Planned++
+			case OverTheCap:
+				one.Parked.add(list[i].offset)
+			}
+		}
+	}
+	slices.SortFunc(p.Partitions, func(a, b PlanPartition) int { return cmp.Compare(a.Partition, b.Partition) })
+	w.firsts()
+	for _, v := range w.verdicts {
+		if v.Count > 0 {
+			p.Verdicts = append(p.Verdicts, *v)
+		}
+	}
+	slices.SortFunc(p.Verdicts, func(a, b Verdict) int {
+		return cmp.Or(cmp.Compare(slices.Index(verdictOrder, a.Verdict), slices.Index(verdictOrder, b.Verdict)),
+			cmp.Compare(b.Count, a.Count), cmp.Compare(a.Cause, b.Cause))
+	})
+	slices.SortStableFunc(p.Diffs, func(a, b Example) int { return cmp.Compare(a.Cause, b.Cause) })
+}
+
+// firsts names the source of the first letter of each partition.
+func (w *planner) firsts() {
+	for source, at := range w.seen {
+		for i := range w.plan.Partitions {
+			one := &w.plan.Partitions[i]
+			from, to := one.Letters.bounds()
+			if one.Partition == at.partition && from < to && w.letters[at.partition][at.index].offset == from {
+				one.First = source.String()
+			}
+		}
+	}
+}
+
+// partition is the plan's entry of a partition, which a range widens.
+func (p *Plan) partition(number int32, r Range) *PlanPartition {
+	i := slices.IndexFunc(p.Partitions, func(one PlanPartition) bool { return one.Partition == number })
+	if i < 0 {
+		p.Partitions = append(p.Partitions, PlanPartition{Partition: number, From: r.From, To: r.To})
+		return &p.Partitions[len(p.Partitions)-1]
+	}
+	one := &p.Partitions[i]
+	if r.To > 0 {
+		one.From, one.To = min(one.From, r.From), max(one.To, r.To)
+	}
+	return one
+}
