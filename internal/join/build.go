@@ -63,6 +63,9 @@ func (t *Task[M]) end() {
 func (t *Task[M]) conclude(build func()) {
 	f := t.f
 	unmatched := t.unmatched()
+	if unmatched && !f.restores() {
+		t.judge() // what is sent is judged below
+	}
 	if unmatched && t.rules.onMiss == MissDrop {
 		t.unclaim()
 		t.absorb(Dropped)
@@ -99,6 +102,7 @@ func (t *Task[M]) conclude(build func()) {
 		return
 	}
 	t.count()
+	t.judge()
 	t.out.Encoded(f.m, t.build.n, f.claimed)
 }
 
@@ -145,13 +149,17 @@ func (t *Task[M]) shown() {
 		t.out.Restored(f.m)
 		return
 	}
+	t.Counters.ShownMessages++
 	if ev.TokenMismatch {
 		t.Counters.TokenMismatches++
 	}
 	first := 0
 	for i := range ev.Lists {
-		if ev.Lists[i].QueryID == nil && len(ev.Lists[i].ObjectIDs) > 0 {
-			t.Counters.ViewsOnly++
+		if len(ev.Lists[i].ObjectIDs) > 0 {
+			t.Counters.Lists++
+			if ev.Lists[i].QueryID == nil {
+				t.Counters.ViewsOnly++
+			}
 		}
 		if t.rules.sendViews {
 			t.viewObjects(&ev.Lists[i], or(ev.Lists[i].Index, a.defaultIndex), first)

@@ -68,6 +68,8 @@ type Config struct {
 	// Dedupe are the types whose ids are de-duplicated within DedupeWindow.
 	Dedupe       []event.Type
 	DedupeWindow time.Duration
+	// Indexes numbers what [Health] tells apart, for all tasks of a process; nil: the task has its own.
+	Indexes *Indexes
 	// Applications in the order of the runs of [Task.Runs].
 	Applications []Application
 	// EventNames are the names of events whose message has none, by type.

@@ -16,6 +16,8 @@ type Counters struct {
 	NotKeyed int64
 	// WrongPartition counts messages in a partition where murmur2 does not put their key.
 	WrongPartition int64
+	// ShownMessages and Lists count shown messages and the lists in them.
+	ShownMessages, Lists int64
 	// ViewsOnly counts shown lists without a queryID: clickAnalytics was off.
 	ViewsOnly int64
 	// TokenMismatches counts shown messages whose Recommend request names another userToken.
@@ -42,5 +44,5 @@ func (c *Counters) Since(earlier *Counters) Counters {
 
 func (c *Counters) fields() []*int64 {
 	return []*int64{&c.Impressions, &c.Own, &c.Clicked, &c.Shown, &c.Skewed, &c.Plain, &c.MalformedQueryIDs, &c.MessageIDs,
-		&c.Unpositioned, &c.NoCurrency, &c.ValueDiffers, &c.ValueTooLong, &c.NotKeyed, &c.WrongPartition, &c.ViewsOnly, &c.TokenMismatches, &c.Waited}
+		&c.Unpositioned, &c.NoCurrency, &c.ValueDiffers, &c.ValueTooLong, &c.NotKeyed, &c.WrongPartition, &c.ShownMessages, &c.Lists, &c.ViewsOnly, &c.TokenMismatches, &c.Waited}
 }

@@ -33,6 +33,7 @@ type answer struct {
 	time           int64
 	place          querystore.Place
 	ordinal        uint16
+	model          uint8 // in Models; of a click: none
 	position       int64
 	queryID, index []byte
 }
@@ -252,7 +253,7 @@ func binds(w *want, r *querystore.Record) bool {
 
 func (l *lookup) take(a *answer, r *querystore.Record, position int64) {
 	*a = answer{ok: true, time: r.Time, place: r.Place, ordinal: r.Ordinal, position: position,
-		queryID: l.keep(r.QueryID()), index: l.keep(r.Index())}
+		model: modelNumber(r.Model()), queryID: l.keep(r.QueryID()), index: l.keep(r.Index())}
 }
 
 // keep copies what a record lends. Earlier copies stay valid when the arena moves.

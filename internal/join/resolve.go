@@ -14,8 +14,9 @@ type resolved struct {
 	position       int32
 	want           int // the place in lookup.wants; -1: the message said all
 	source         origin
-	again          bool // an earlier life of the message found it
-	done           bool // it was delivered in an earlier life, and is not sent
+	answered       *answer // what the look-up gave; nil: nothing
+	again          bool    // an earlier life of the message found it
+	done           bool    // it was delivered in an earlier life, and is not sent
 }
 
 // origin says where an object's queryID came from.
@@ -162,6 +163,7 @@ func (t *Task[M]) takeClick() {
 				a, from = &w.skewed, fromSkewed
 			}
 			if a.ok {
+				r.answered = a
 				if !own {
 					r.queryID, r.source = a.queryID, from
 				}
@@ -175,7 +177,7 @@ func (t *Task[M]) takeClick() {
 			if r.queryID != nil {
 				t.Counters.Unpositioned++
 			}
-			r.queryID, r.position, r.source = nil, 0, fromNothing
+			r.queryID, r.position, r.source, r.answered = nil, 0, fromNothing, nil
 		}
 		r.index = or(r.index, t.rules.apps[f.app].defaultIndex)
 	}
@@ -238,7 +240,7 @@ func (r *resolved) take(a *answer, from origin) {
 	if r.queryID == nil {
 		r.queryID, r.source = a.queryID, from
 	}
-	r.index = or(r.index, a.index)
+	r.index, r.answered = or(r.index, a.index), a
 }
 
 // remember stores the clicked objects that ended with a queryID, for later items.

@@ -99,6 +99,8 @@ type Task[M comparable] struct {
 	Runs []batch.Run[Part[M]]
 	// Counters count since the task began.
 	Counters Counters
+	// Health counts how attribution goes, until it is taken.
+	Health Health
 
 	unfinished  bool      // the last AtEnd met an error of the store
 	at          handling  // how far the live message has come
@@ -110,6 +112,7 @@ type Task[M comparable] struct {
 	claims      claims[M]
 	effects     effects
 	ahead       ahead[M]
+	indexes     indexMemo
 	now         int64 // the clock as of the last Clock, milliseconds
 }
 
@@ -151,7 +154,7 @@ func NewTask[M comparable](c *Config, section querystore.Section, from []SourceC
 		live: &frame[M]{decoder: event.NewDecoder(opts)}, again: &frame[M]{decoder: event.NewDecoder(opts)},
 		Runs: make([]batch.Run[Part[M]], len(c.Applications))}
 	t.f = t.live
-	t.sources.all = t.rules.bestEffort
+	t.sources.all, t.indexes = t.rules.bestEffort, newIndexMemo(c.Indexes, c.Applications)
 	for _, sc := range from {
 		id := section.Source(sc.Topic)
 		cov := section.Coverage(id)
