@@ -130,6 +130,7 @@ func (j *joiner) resolve(m *message) ([]resolved, view) {
 	}
 	late := m.time + max(c.AllowedLateness.Milliseconds(), c.ClockSkew.Milliseconds())
 	at = j.reached(at, late, j.concerned(m), true)
+	m.waited = j.in.Steps[at].Kind == Tick
 	second, _ := v.wider(j.cut(m, late, at))
 	if m.typ != event.Clicked && j.waitsForClicks(m) {
 		second = j.waitedFor(m, second)

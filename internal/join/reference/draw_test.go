@@ -1,6 +1,7 @@
 package reference_test
 
 import (
+	"slices"
 	"strconv"
 
 	"pgregory.net/rapid"
@@ -61,9 +62,9 @@ func (d *drawer) line() line {
 	d.time += rapid.SampledFrom([]int64{1, 0, 3, 10, 25, 60}).Draw(d.T, "passes")
 	l := line{kind: d.pick("kind", "s", "c", "p", "a", "s", "c", "p", "a", "s", "c", "p", "a", "s", "c", "tombstone", "junk", "unknown", "invalid"),
 		user: d.pick("user", "u", "u", "u", "v"), time: d.time, own: none}
-	d.times(&l)
 	l.source = d.source(l.kind)
 	l.app = d.pick("app", "", "", "", "", "", "", "", "second", "elsewhere", "nowhere")
+	d.times(&l)
 	if oneIn(d.T, 3, "has id") {
 		l.id = d.pick("id", "1", "2") + d.tr.sources[l.source].Topic
 	}
@@ -95,6 +96,7 @@ func (d *drawer) times(l *line) {
 		if oneIn(d.T, 2, "record too") {
 			l.time = l.own
 		}
+		l.app = ""
 	case 6: // about too old
 		l.own = oldest + rapid.SampledFrom([]int64{300, -300}).Draw(d.T, "old")
 	case 7:
@@ -225,6 +227,19 @@ func drawReading(t *rapid.T, tr *traffic, records [][]reference.Record, ends, co
 		}
 		if ends && oneIn(t, 8, "waited") {
 			ops = append(ops, op{kind: opTick})
+		}
+	}
+	return ops
+}
+
+// drawCrashes puts crashes between the ops. After one, what was not committed is read again as before.
+func drawCrashes(t *rapid.T, ops []op, most int) []op {
+	for n := rapid.IntRange(1, most).Draw(t, "crashes"); n > 0; n-- {
+		at := rapid.IntRange(0, len(ops)).Draw(t, "at")
+		how := rapid.IntRange(0, ways*6-1).Draw(t, "leaves")
+		ops = slices.Insert(ops, at, op{kind: opCrash, n: how})
+		if rapid.Bool().Draw(t, "again") {
+			ops = append(ops, ops[:at]...)
 		}
 	}
 	return ops

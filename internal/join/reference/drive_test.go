@@ -100,11 +100,12 @@ type driver struct {
 	claims  map[reference.ID]bool
 	want    map[reference.ID]int // events to come of the encoded message
 	outcome map[reference.ID][]seen
+	sent    map[reference.ID]int // the first life in which it was delivered, from 1
 	lent    []join.Message // what the task was handed in this chunk
 }
 
 func newDriver(t rapid.TB, tr *traffic, store keeper, delivered func(reference.ID) bool) *driver {
-	d := &driver{t: t, tr: tr, config: tr.set.config(), store: store, delivered: delivered, claims: map[reference.ID]bool{}, outcome: map[reference.ID][]seen{}}
+	d := &driver{t: t, tr: tr, config: tr.set.config(), store: store, delivered: delivered, claims: map[reference.ID]bool{}, outcome: map[reference.ID][]seen{}, sent: map[reference.ID]int{}}
 	d.records, _ = tr.log()
 	n := len(tr.sources)
 	d.deliver, d.commit, d.known = make([]int, n), make([]int, n), make([]int64, n)
@@ -183,10 +184,12 @@ func (d *driver) do(o op) {
 		d.read(o.source, o.n)
 	case opEnd, opNotEnd:
 		d.check(d.task.AtEnd(o.source, o.kind == opEnd))
+		d.check(d.task.EndChunk())
 		d.harvest()
 	case opTick:
 		d.ticks++
 		d.check(d.task.Tick(now + d.ticks))
+		d.check(d.task.EndChunk())
 		d.harvest()
 	case opSettle:
 		d.settle(o.n)
@@ -200,6 +203,10 @@ func (d *driver) do(o op) {
 }
 
 func (d *driver) read(s, n int) {
+	if n = min(n, len(d.records[s])-d.next[s]); n > 0 && d.task.Remote() {
+		first := d.next[s]
+		d.check(d.task.Prefetch(s, n, func(k int) join.Message { return d.message(reference.ID{Source: s, Offset: first + k}) }))
+	}
 	for ; n > 0 && d.next[s] < len(d.records[s]); n-- {
 		id := reference.ID{Source: s, Offset: d.next[s]}
 		d.next[s]++
@@ -268,6 +275,9 @@ func (d *driver) settle(n int) {
 		d.sending = d.sending[1:]
 		if d.claims[m] {
 			d.check(d.task.Outcome(m, d.delivered(m)))
+			if d.delivered(m) && d.sent[m] == 0 {
+				d.sent[m] = d.life + 1
+			}
 		}
 		d.settled[m.Source][m.Offset] = true
 	}

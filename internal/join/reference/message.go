@@ -33,6 +33,7 @@ type message struct {
 	clicks               []click      // what it leaves, once decided
 	decided              bool
 	final                view
+	waited               bool // join.wait passed for it
 	outcome              Outcome
 	duplicate, delivered bool
 }
@@ -158,7 +159,7 @@ func (j *joiner) judge(m *message) {
 		}
 	}
 	future := m.sent > j.in.Now+ahead
-	m.moves = true
+	m.moves = !future
 	switch {
 	case m.app != nil && m.app.Served && !j.indicesAllowed(m):
 		m.refused, m.moves = event.Invalid.String(), false
@@ -170,7 +171,7 @@ func (j *joiner) judge(m *message) {
 		m.absorbed = join.OtherApplication.String()
 		return
 	case future:
-		m.refused, m.moves = event.Future.String(), false
+		m.refused = event.Future.String()
 	case j.in.Now-m.sent > c.MaxEventAge.Milliseconds():
 		m.refused = event.TooOld.String()
 	}

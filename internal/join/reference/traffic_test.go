@@ -29,7 +29,8 @@ type traffic struct {
 	set     settings
 	sources []reference.Source
 	lines   []line
-	ops     []op // how it is read; empty: many ways
+	// readings are ways in which it is read; empty: many.
+	readings [][]op
 }
 
 // settings are the rules, durations in milliseconds.
@@ -237,9 +238,9 @@ func (tr *traffic) String() string {
 	for k := range tr.lines {
 		b.WriteString(tr.text(&tr.lines[k]) + "\n")
 	}
-	if len(tr.ops) > 0 {
+	for _, ops := range tr.readings {
 		b.WriteString("read")
-		for _, o := range tr.ops {
+		for _, o := range ops {
 			b.WriteString(" " + o.String())
 		}
 		b.WriteByte('\n')
@@ -322,12 +323,14 @@ func parse(t rapid.TB, text string) *traffic {
 			rest := strings.Join(words[2:], " ")
 			tr.sources = append(tr.sources, reference.Source{Topic: words[1], Shown: strings.Contains(rest, "shown"), Clicked: strings.Contains(rest, "clicked")})
 		case "read":
+			var ops []op
 			for _, w := range words[1:] {
 				var o op
 				if o, err = parseOp(w); err == nil {
-					tr.ops = append(tr.ops, o)
+					ops = append(ops, o)
 				}
 			}
+			tr.readings = append(tr.readings, ops)
 		default:
 			var l line
 			if l, err = tr.parseLine(words); err == nil {

@@ -111,11 +111,12 @@ func (j *joiner) waitedFor(m *message, v view) view {
 	}
 }
 
-// sawOf is what a click saw: of the shown sources, the others do not concern it.
+// sawOf is what a click saw: of the shown sources, the others do not concern it. One that was decided
+// because join.wait had passed saw all that was read.
 func (j *joiner) sawOf(c *message) view {
 	v := view{slices.Clone(c.final.seen), slices.Clone(c.final.heard)}
 	for p, s := range j.in.Sources {
-		if !s.Shown {
+		if !s.Shown && !c.waited {
 			v.seen[p], v.heard[p] = 0, 0
 		}
 	}
