@@ -46,7 +46,7 @@ var (
 func (o *outFlags) add(cmd *cobra.Command, formats ...string) {
 	o.formats = append(formats, "help")
 	outputFlag(cmd, &o.format, o.formats...)
-	cmd.Flags().StringVar(&o.color, "color", "auto", "colours: auto (on a terminal), always or `never`")
+	cmd.Flags().StringVar(&o.color, "color", "auto", "colours, as `WHEN`: auto (on a terminal), always or never")
 	fixedValues(cmd, "color", colorModes)
 }
 
@@ -55,7 +55,7 @@ func (o *outFlags) addTable(cmd *cobra.Command, fields []string) {
 	f := cmd.Flags()
 	f.StringSliceVar(&o.fields, "fields", nil, "only these `FIELDS`, in this order, in any format")
 	f.BoolVar(&o.noHeader, "no-header", false, "leave out the names of the columns")
-	f.StringVar(&o.timeFormat, "time-format", "", "times in tables and CSV: relative (terminal), iso (elsewhere) or `raw` milliseconds")
+	f.StringVar(&o.timeFormat, "time-format", "", "times in tables and CSV, as `FORMAT`: relative (on a terminal), iso (elsewhere) or raw milliseconds")
 	fixedValues(cmd, "time-format", timeFormats)
 	fixedValues(cmd, "fields", fields)
 }

@@ -141,6 +141,23 @@ func (l *list[T]) add(row *T) error {
 	return err
 }
 
+// live makes a table on a terminal write each row at once: its widths are fixed, since nobody knows what
+// comes.
+func (l *list[T]) live() {
+	if !l.style.terminal || l.format != "table" {
+		return
+	}
+	sample := make([]cell, len(l.columns))
+	for i := range l.columns {
+		sample[i].text = strings.Repeat(" ", liveWidths[l.columns[i].name])
+	}
+	l.waiting = [][]cell{sample}
+	l.layOut()
+}
+
+// liveWidths are the usual widths of columns in a table whose rows are not known beforehand.
+var liveWidths = map[string]int{"address": 10, "failed_at": 4, "reason": 19, "cause": 11, "type": 11, "application": 8, "source": 24, "message": 400}
+
 // flush writes what is buffered, for lists that go on for ever.
 func (l *list[T]) flush() error {
 	if l.csv != nil {
@@ -193,21 +210,24 @@ func compact(v any) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-func (l *list[T]) object(row *T, schema string) []byte {
+func (l *list[T]) object(row *T, schema string) []byte { return object(l.columns, row, schema) }
+
+// object is a row as a JSON object; schema is its first member where it is not empty.
+func object[T any](columns []column[T], row *T, schema string) []byte {
 	var b bytes.Buffer
 	b.WriteByte('{')
 	if schema != "" {
 		fmt.Fprintf(&b, "%q:%q", "schema", schema)
 	}
-	for i := range l.columns {
+	for i := range columns {
 		if b.Len() > 1 {
 			b.WriteByte(',')
 		}
-		v := l.columns[i].value(row)
+		v := columns[i].value(row)
 		if at, ok := v.(time.Time); ok {
 			v = instant(at)
 		}
-		fmt.Fprintf(&b, "%q:%s", l.columns[i].name, compact(v))
+		fmt.Fprintf(&b, "%q:%s", columns[i].name, compact(v))
 	}
 	b.WriteByte('}')
 	return b.Bytes()
@@ -302,7 +322,9 @@ func (l *list[T]) layOut() {
 		l.writeRow(cells)
 	}
 	for _, row := range l.waiting {
-		l.writeRow(row)
+		if l.rows > 0 { // else it is the sample of live
+			l.writeRow(row)
+		}
 	}
 	l.waiting = nil
 }

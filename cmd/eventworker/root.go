@@ -47,6 +47,7 @@ func commands(a *app) []*cobra.Command {
 		newSimulateCommand(a),
 		newFakeInsightsCommand(a),
 		newCheckCommand(a),
+		newDLQCommand(a),
 		newGroupCommand(a),
 		newHealthCommand(a),
 		newConfigCommand(a),

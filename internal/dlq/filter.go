@@ -28,7 +28,10 @@ type Clause struct {
 	Values []string // canonical, sorted, without repeats; at least one
 
 	matches []matcher
+	dear    bool          // the payload is looked at
 	ranges  []OffsetRange // of the key offsets
+	// fromEnd: a range counts from the end, which only a snapshot knows.
+	fromEnd bool
 }
 
 // matcher tests one value of a clause.
@@ -51,7 +54,7 @@ func (f *Filter) Add(key, values string, not bool, now time.Time) error {
 		}
 		return k.bound(f, at.UTC())
 	}
-	c := Clause{Key: key, Not: not}
+	c := Clause{Key: key, Not: not, dear: k.dear}
 	for _, value := range split(values) {
 		if value == "" {
 			return callf("eventworker help filters", "%s wants a value: %s", key, k.wants)
@@ -84,6 +87,7 @@ func (c *Clause) add(k *filterKey, value string) error {
 			return callf("eventworker help filters", "%s: %v", c.Key, err)
 		}
 		c.ranges = append(c.ranges, r)
+		c.fromEnd = c.fromEnd || r.Last > 0
 	}
 	return nil
 }
@@ -140,7 +144,7 @@ func (f *Filter) Match(l *Letter) bool {
 	}
 	for _, dear := range [2]bool{false, true} {
 		for i := range f.Clauses {
-			if c := &f.Clauses[i]; filterKeys[c.Key].dear == dear && !f.matchClause(c, l) {
+			if c := &f.Clauses[i]; c.dear == dear && !f.matchClause(c, l) {
 				return false
 			}
 		}
@@ -161,6 +165,9 @@ func (f *Filter) matchTimes(l *Letter) bool {
 }
 
 func (f *Filter) matchClause(c *Clause, l *Letter) bool {
+	if c.fromEnd {
+		return true
+	}
 	for _, m := range c.matches {
 		if m(f, l) {
 			return !c.Not
@@ -215,7 +222,7 @@ type OffsetRange struct {
 }
 
 func (r *OffsetRange) covers(l *Letter) bool {
-	return (r.Partition < 0 || r.Partition == l.Partition) && (r.Last > 0 || l.Offset >= r.From && (r.To < 0 || l.Offset < r.To))
+	return (r.Partition < 0 || r.Partition == l.Partition) && l.Offset >= r.From && (r.To < 0 || l.Offset < r.To)
 }
 
 func (r *OffsetRange) String() string {

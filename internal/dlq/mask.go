@@ -120,7 +120,8 @@ var (
 	mailAddress = regexp.MustCompile(`[A-Za-z0-9._%+\-]+(?:@|%40)[A-Za-z0-9.\-]+\.[A-Za-z]{2,}`)
 	// tokenField finds the value of any field whose name ends in userToken, in text that need not be
 	// JSON: as a string, which may be cut off, or as anything else up to a separator.
-	tokenField = regexp.MustCompile(`(?i)(user_?token\\?["']?\s*[:=]\s*)(?:(")((?:[^"\\]|\\.)*)|([^\s",'}\]&][^\s,"}\]&]*))`)
+	tokenField = regexp.MustCompile(`(?i)(user_?token\\?["']?\s*[:=]\s*)(?:` +
+		`(")((?:[^"\\]|\\.)*)|(\\")((?:[^"\\]|\\[^"])*)|(')((?:[^'\\]|\\.)*)|([^\s"',}\]&\\][^\s"',}\]&]*))`)
 )
 
 // leastToken is how long a token must be to be looked for in the midst of other text.
@@ -134,10 +135,12 @@ func (m *Masker) Text(text string, tokens ...[]byte) string {
 	}
 	text = tokenField.ReplaceAllStringFunc(text, func(found string) string {
 		part := tokenField.FindStringSubmatch(found)
-		if part[2] == "" {
-			return part[1] + m.fieldValue(part[4])
+		for i := 2; i < 8; i += 2 {
+			if part[i] != "" {
+				return part[1] + part[i] + m.fieldValue(part[i+1])
+			}
 		}
-		return part[1] + part[2] + m.fieldValue(part[3])
+		return part[1] + m.fieldValue(part[8])
 	})
 	for _, token := range tokens {
 		if len(token) == 0 {
