@@ -72,16 +72,6 @@ func (s samples) equation() error {
 	return nil
 }
 
-func (t *test) receivedAtLeast(worker string, n float64) func(context.Context) error {
-	return func(ctx context.Context) error {
-		s, err := t.scrape(ctx, worker)
-		if received := s["messages_received_total"]; err == nil && received < n {
-			err = fmt.Errorf("%s has received %v messages of %v", worker, received, n)
-		}
-		return err
-	}
-}
-
 // numbered finds the number of a dead letter's message; ^0: none.
 type numbered func(deadletter.Record) uint64
 
@@ -141,6 +131,9 @@ func (t *test) checkTruth(ctx context.Context, killed *consume.Group) error {
 	rules.Now = time.Now().UnixMilli()
 	truth := storefront.NewTruth(rules)
 	seqs, open := map[place]uint64{}, map[uint64]bool{}
+	wanted := map[uint64]*storefront.Verdict{}
+	truth.OnVerdict = func(v *storefront.Verdict) { wanted[v.Seq] = v }
+	records := map[uint64]deadletter.Record{}
 	if killed != nil {
 		t.killed = killed.Partitions
 	}
@@ -151,6 +144,7 @@ func (t *test) checkTruth(ctx context.Context, killed *consume.Group) error {
 		}
 		seqs[place{r.Partition, r.Offset}] = m.Seq
 		open[m.Seq] = inFlight(t.killed, r)
+		records[m.Seq] = r
 		truth.Add(m)
 	})
 	if err != nil {
@@ -162,7 +156,16 @@ func (t *test) checkTruth(ctx context.Context, killed *consume.Group) error {
 		return err
 	}
 	a.InFlight = func(seq uint64) bool { return open[seq] }
-	return verdict("the truth of the log", truth.Compare(*a, 5))
+	report := truth.Compare(*a, 5)
+	for _, d := range report.Differences {
+		if r, known := records[uint64(d.Seq)]; known {
+			say("%s: partition %d, offset %d, at %s: %s", d.Class, r.Partition, r.Offset, r.Time.Format("15:04:05.000"), r.Value)
+			if v := wanted[uint64(d.Seq)]; v != nil {
+				say("it must give %+v", v.Events)
+			}
+		}
+	}
+	return verdict("the truth of the log", report)
 }
 
 // inFlight says whether a message was there and not committed when the worker was killed.

@@ -112,10 +112,10 @@ type test struct {
 	compose []string // docker-compose, or docker compose
 	cache   cached
 	ports   ports
-	began   time.Time // of the traffic
 	// traffic counts the messages that were sent in rounds whose truth is checked.
 	traffic uint64
 	seed    int
+	lastEnd time.Time                // of the last round
 	killed  []consume.GroupPartition // as they were at the kill
 }
 
@@ -137,7 +137,7 @@ func (t *test) exercise(ctx context.Context) (err error) {
 		{"build the image", t.build},
 		{"up, until everything is healthy", t.up},
 		{"a bounded log: equation, commits, truth", t.firstRound},
-		{"the worker is killed in the middle of traffic", t.killRound},
+		{"the worker is killed while the API answers", t.killRound},
 		{"profile scale: three workers share a log", t.scaleRound},
 		{"profile metrics: scraped, rules loaded, provisioned", t.metrics},
 		{"docs/walk-through.md, command by command", t.walkThrough},

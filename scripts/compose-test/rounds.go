@@ -3,9 +3,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -14,6 +17,7 @@ import (
 	"time"
 
 	"eventworker/internal/consume"
+	"eventworker/internal/insightsfake"
 	"eventworker/internal/storefront"
 )
 
@@ -21,7 +25,6 @@ import (
 const (
 	firstCount = 3000
 	killCount  = 2000
-	killRate   = 400
 	scaleCount = 2000
 )
 
@@ -72,34 +75,39 @@ func (t *test) checkOwnTruth(ctx context.Context) error {
 	return verdict("the simulator's truth", truth.Compare(*arrived, 5))
 }
 
-// killRound kills the worker's container in the middle of traffic and brings it up again.
+// killRound kills the worker's container while the API has taken events and not answered yet, and brings
+// it up again.
 func (t *test) killRound(ctx context.Context) error {
-	// Nothing comes late: of live traffic the clock decides what is missed, and no truth knows when.
-	shop, err := t.simulate(ctx, killCount, "--rate="+strconv.Itoa(killRate), "--late=0")
+	slow := insightsfake.Fault{Kind: insightsfake.LateAnswer, Delay: insightsfake.Duration(5 * time.Second), For: insightsfake.Duration(time.Hour)}
+	if err := t.setFaults(ctx, slow); err != nil {
+		return err
+	}
+	before, err := t.accepted(ctx)
+	if err != nil {
+		return err
+	}
+	shop, err := t.simulate(ctx, killCount)
 	if err != nil {
 		return err
 	}
 	defer shop.stop()
-	const some = killCount / 3
-	if err := until(ctx, time.Minute, t.receivedAtLeast("worker", firstCount+some)); err != nil {
+	err = until(ctx, time.Minute, func(ctx context.Context) error {
+		now, err := t.accepted(ctx)
+		if err == nil && now == before {
+			err = errors.New("the API has taken nothing")
+		}
 		return err
-	}
-	id, err := t.container(ctx, "worker")
+	})
 	if err != nil {
 		return err
 	}
-	if _, err := t.output(ctx, "docker", "kill", "-s", "KILL", id); err != nil {
-		return err
-	}
-	group, err := t.group(ctx)
+	killed, err := t.kill(ctx, "worker")
 	if err != nil {
 		return err
 	}
-	committed := int64(0)
-	for _, p := range group.Partitions {
-		committed += p.Committed
+	if err := t.setFaults(ctx); err != nil {
+		return err
 	}
-	say("killed with %d of %d messages sent before committed", committed, endOf(group))
 	if err := t.composed(ctx, "up", "-d", "worker"); err != nil {
 		return err
 	}
@@ -112,7 +120,57 @@ func (t *test) killRound(ctx context.Context) error {
 	if err := t.settled(ctx, "worker"); err != nil {
 		return err
 	}
-	return t.checkTruth(ctx, group)
+	return t.checkTruth(ctx, killed)
+}
+
+// kill ends a worker's container as a crash would and tells what was committed then.
+func (t *test) kill(ctx context.Context, worker string) (*consume.Group, error) {
+	id, err := t.container(ctx, worker)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := t.output(ctx, "docker", "kill", "-s", "KILL", id); err != nil {
+		return nil, err
+	}
+	group, err := t.group(ctx)
+	if err != nil {
+		return nil, err
+	}
+	committed := int64(0)
+	for _, p := range group.Partitions {
+		committed += p.Committed
+	}
+	say("killed with %d of %d messages committed", committed, endOf(group))
+	return group, nil
+}
+
+// accepted is how many events the fake API has taken.
+func (t *test) accepted(ctx context.Context) (int64, error) {
+	var stats insightsfake.Stats
+	err := get(ctx, t.url("FAKE_PORT", "/stats"), decode(&stats))
+	return stats.Events.Accepted, err
+}
+
+// setFaults replaces the fake API's faults, but for the objects that it always refuses.
+func (t *test) setFaults(ctx context.Context, faults ...insightsfake.Fault) error {
+	refuse := insightsfake.Fault{Kind: insightsfake.Refuse, ObjectIDs: storefront.DefaultRules().RefusedObjects, For: insightsfake.Duration(24 * time.Hour)}
+	body, err := json.Marshal(insightsfake.Faults{Faults: append(faults, refuse)})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, t.url("FAKE_PORT", "/faults"), bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("PUT /faults: %s", res.Status)
+	}
+	return nil
 }
 
 // scaleRound lets three workers share the partitions.
@@ -158,13 +216,36 @@ type traffic struct {
 	ended chan error
 }
 
-// simulate starts further traffic. Its times end now; what was sent before lies at least a minute back.
-func (t *test) simulate(ctx context.Context, count int, flags ...string) (*traffic, error) {
+// The time that a further round spans, and what lies between rounds: nothing of a round decides what
+// becomes of an earlier one.
+const (
+	roundSpan = 15 * time.Second
+	roundGap  = 10 * time.Second
+	// roundAge is how far back the last message lies: the shop's clocks are up to two seconds ahead, and
+	// what is ahead of the worker's is sent with the worker's time.
+	roundAge = 3 * time.Second
+)
+
+// simulate starts further traffic, as fast as can be, with times of its own after those of the round
+// before. Nothing comes minutes late, for that would be after the round.
+func (t *test) simulate(ctx context.Context, count int) (*traffic, error) {
+	end := time.Now().Add(-roundAge)
+	if next := t.lastEnd.Add(roundGap + roundSpan); end.Before(next) {
+		end = next
+	}
+	end = end.Add(time.Second).Truncate(time.Second)
+	t.lastEnd = end
+	select {
+	case <-time.After(time.Until(end.Add(roundAge))):
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	t.traffic += uint64(count)
 	t.seed++
 	args := append(slices.Clone(t.compose[1:]), "run", "--rm", "-T", "--no-deps", "simulator", "simulate", "--brokers=kafka:29092",
-		"--count="+strconv.Itoa(count), "--seed="+strconv.Itoa(100+t.seed), "--poison=0.03")
-	cmd := t.command(ctx, t.compose[0], append(args, flags...)...)
+		"--count="+strconv.Itoa(count), "--seed="+strconv.Itoa(100+t.seed), "--poison=0.03", "--late=0",
+		"--duration="+roundSpan.String(), "--end="+end.UTC().Format(time.RFC3339))
+	cmd := t.command(ctx, t.compose[0], args...)
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {

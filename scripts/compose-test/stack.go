@@ -156,7 +156,6 @@ func (t *test) build(ctx context.Context) error {
 
 // up starts everything but the profiles and waits until the worker is healthy.
 func (t *test) up(ctx context.Context) error {
-	t.began = time.Now()
 	if err := t.composed(ctx, "up", "-d"); err != nil {
 		return err
 	}
