@@ -96,6 +96,9 @@ func (p *Partition) Expects(key []byte) bool {
 	return len(p.numbers) == 0 || kafka.Murmur2Balancer{Consistent: true}.Balance(kafka.Message{Key: key}, p.numbers...) == int(p.ID)
 }
 
+// Fetched is the offset after what was fetched so far.
+func (p *Partition) Fetched() int64 { return p.position.Load() }
+
 // Start is the offset that the generation starts at: the committed one or what start_offset says.
 func (p *Partition) Start() int64 { return p.start }
 

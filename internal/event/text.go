@@ -169,3 +169,8 @@ func isHex(v []byte) bool {
 	}
 	return true
 }
+
+// ValidToken says whether a user token can be sent as it is (docs/contract.md, section 1).
+func ValidToken(token string) bool {
+	return len(token) > 0 && len(token) <= maxTokenBytes && tokenFits([]byte(token))
+}

@@ -122,10 +122,26 @@ func answerName(status int) string {
 	return strconv.Itoa(status)
 }
 
-// effects counts what a task writes into its section. It belongs to the task's goroutine.
+// effects counts what a task writes into its section, and hides what forgotten users left. It belongs to
+// the task's goroutine.
 type effects struct {
 	querystore.Section
-	n [querystore.KindMark + 1]int64
+	veil *forgotten
+	n    [querystore.KindMark + 1]int64
+}
+
+// Walk implements querystore.Section.
+func (e *effects) Walk(key []byte, visit func(r *querystore.Record) bool) error {
+	since := e.veil.sinceKey(key)
+	if since == 0 {
+		return e.Section.Walk(key, visit)
+	}
+	return e.Section.Walk(key, func(r *querystore.Record) bool {
+		if r.Time <= since {
+			return true
+		}
+		return visit(r)
+	})
 }
 
 func (e *effects) note(kind querystore.Kind, err error) error {
@@ -191,6 +207,7 @@ func (w *Worker) committed(took time.Duration, result string) {
 func (w *Worker) sample() {
 	n := w.kafka.Stats()
 	w.pauses.look(time.Now(), len(w.kafka.Status().Paused) > 0, &n)
+	w.attribution.sample(time.Now(), w)
 }
 
 // readMetrics adds what is read at a scrape.
@@ -233,9 +250,11 @@ func (w *Worker) emitJoin(emit telemetry.Emit) {
 		"malformed_query_id": c.MalformedQueryIDs, "message_id": c.MessageIDs, "unpositioned": c.Unpositioned,
 		"no_currency": c.NoCurrency, "value_differs": c.ValueDiffers, "value_too_long": c.ValueTooLong,
 		"not_keyed": c.NotKeyed, "wrong_partition": c.WrongPartition, "views_only": c.ViewsOnly, "token_mismatch": c.TokenMismatches,
+		"replay_headers": w.strangers.Load(),
 	} {
 		emit(telemetry.Hints, float64(n), hint)
 	}
+	w.attribution.emit(emit)
 	emit(telemetry.Impressions, float64(c.Impressions))
 	emit(telemetry.JoinWaiting, float64(w.waiting()))
 }

@@ -46,6 +46,7 @@ type runner struct {
 	outcomes []outcome // of claimed messages, for the task to hear of
 	poke     chan struct{}
 	skips    chan skipOrder
+	asks     chan func() // questions, see ask.go
 }
 
 // refused is a message that becomes a dead letter with the next flush.
@@ -61,7 +62,7 @@ type outcome struct {
 }
 
 func (w *Worker) newRunner(g *generation, source *consume.Task, section querystore.Section) *runner {
-	r := &runner{w: w, g: g, source: source, section: section, poke: make(chan struct{}, 1), skips: make(chan skipOrder)}
+	r := &runner{w: w, g: g, source: source, section: section, poke: make(chan struct{}, 1), skips: make(chan skipOrder), asks: make(chan func())}
 	var sources []join.SourceConfig
 	for _, p := range source.Partitions {
 		before := ParseCommit(p.CommitMetadata(), w.cfg.Kafka.Group, p.Topic, p.ID, p.Start())
@@ -79,7 +80,7 @@ func (w *Worker) newRunner(g *generation, source *consume.Task, section querysto
 			Shown: w.carries(w.cfg.Kafka.ShownTopics, p.Topic), Clicked: w.carries(w.cfg.Kafka.ClickedTopics, p.Topic), Replay: p.Topic == w.cfg.Kafka.ReplayTopic, Expects: p.Expects,
 		})
 	}
-	r.effects = &effects{Section: section}
+	r.effects = &effects{Section: section, veil: &w.forgotten}
 	counted := querystore.Section(r.effects)
 	if remote, ok := section.(querystore.Remote); ok {
 		counted = remoteEffects{r.effects, remote}
@@ -104,6 +105,7 @@ func (r *runner) work(ctx context.Context) error {
 	// What was joined when ctx ended is handed on and counted: it may be settled already.
 	defer r.leave()
 	for {
+		r.answer()
 		if err := r.hear(ctx); err != nil {
 			return err
 		}
@@ -119,6 +121,8 @@ func (r *runner) work(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-r.source.Wake():
 		case <-r.poke:
+		case do := <-r.asks:
+			do()
 		case order := <-r.skips:
 			if err := r.skip(ctx, order); err != nil {
 				return err
@@ -237,7 +241,7 @@ func (r *runner) handleSome(ctx context.Context, p *progress, from, to int) erro
 			return nil
 		}
 		rec := &records[k]
-		msg := toMessage(rec)
+		msg := r.w.forgotten.veil(rec, toMessage(rec))
 		if msg.Replay == nil && r.source.Partitions[r.at].Topic == r.w.cfg.Kafka.ReplayTopic {
 			r.w.strangers.Add(1)
 		}
@@ -344,6 +348,7 @@ func (r *runner) flush() {
 	r.g.settle(&r.delta)
 	r.delta = telemetry.Delta{}
 	r.warn()
+	r.w.attribution.take(&r.task.Health)
 	r.w.joined.add(&r.counted, &r.task.Counters, r.effects)
 	r.waiting.Store(int64(r.task.Waiting()))
 }

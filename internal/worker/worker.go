@@ -64,19 +64,22 @@ type Worker struct {
 	kafka   *consume.Consumer
 	admin   *telemetry.Admin
 
-	metrics  *telemetry.Metrics
-	ledger   *telemetry.Ledger
-	health   *telemetry.Health
-	joined   joinCounts
-	written  [event.NumReasons]prometheus.Counter // dead letters
-	pauses   pauses
-	steering steering
-	topic    topicCheck
-	live     liveness
-	causes   causes
-	reloads  reloads
-	restored atomic.Int64 // messages read again for their effects
-	current  atomic.Pointer[generation]
+	metrics     *telemetry.Metrics
+	ledger      *telemetry.Ledger
+	health      *telemetry.Health
+	joined      joinCounts
+	attribution *attribution
+	written     [event.NumReasons]prometheus.Counter // dead letters
+	pauses      pauses
+	steering    steering
+	topic       topicCheck
+	live        liveness
+	causes      causes
+
+	forgotten forgotten
+	reloads   reloads
+	restored  atomic.Int64 // messages read again for their effects
+	current   atomic.Pointer[generation]
 
 	mu       sync.Mutex
 	sections map[int32]querystore.Section
@@ -121,6 +124,8 @@ func New(cfg *config.Config, opts Options) (*Worker, error) {
 	if w.metrics == nil {
 		w.metrics = telemetry.NewMetrics()
 	}
+	w.rules.Indexes = join.NewIndexes(w.rules.Applications)
+	w.attribution = newAttribution(w.rules.Indexes, w.metrics)
 	w.ledger, w.written = w.metrics.Ledger, lettersWritten(w.metrics)
 	for _, result := range []string{consume.CommitOK, consume.CommitFailed, consume.CommitFenced} {
 		w.metrics.Commits.WithLabelValues(result) // there from the start, at 0
@@ -155,6 +160,9 @@ func (w *Worker) assemble() error {
 	if err := w.openStore(); err != nil {
 		return err
 	}
+	if err := w.forgotten.open(w.cfg.Store.Path, w.memory()+keptForgotten, time.Now()); err != nil {
+		return err
+	}
 	w.readMetrics()
 	if w.cfg.Admin.Listen == "" {
 		return nil
@@ -178,6 +186,8 @@ func (w *Worker) newAdmin() error {
 	}
 	w.handlePauses()
 	w.admin.HandleAction(http.MethodPost, SkipPath, "dead-letters the oldest unsettled message of a partition (?topic=&partition=&offset=)", http.HandlerFunc(w.handleSkip))
+	w.admin.HandleAction(http.MethodPost, StoreUserPath, "what the store holds of a user, and which impression an object takes (JSON: application, userToken, objectID, at)", http.HandlerFunc(w.handleStoreUser))
+	w.admin.HandleAction(http.MethodPost, ForgetPath, "removes what a user left, and lets nothing older count any more (JSON: userToken)", http.HandlerFunc(w.handleForget))
 	if w.opts.Load != nil {
 		w.admin.HandleAction(http.MethodPost, ReloadPath, "reads the configuration again and takes what may change without a restart", http.HandlerFunc(w.handleReload))
 	}

@@ -1,0 +1,52 @@
+package consume
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// Retention says how long a topic keeps its records.
+type Retention struct {
+	Topic string
+	// For is retention.ms; negative: no bound in time.
+	For time.Duration
+	// Policy is cleanup.policy, such as delete, or compact.
+	Policy string
+}
+
+// Retentions asks the brokers how long topics keep their records. A topic that does not exist is left out.
+func (c *Consumer) Retentions(ctx context.Context, topics []string) (list []Retention, err error) {
+	client := &kafka.Client{Addr: c.addr, Transport: c.transport, Timeout: 10 * time.Second}
+	req := &kafka.DescribeConfigsRequest{}
+	for _, topic := range topics {
+		req.Resources = append(req.Resources, kafka.DescribeConfigRequestResource{
+			ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{"retention.ms", "cleanup.policy"},
+		})
+	}
+	res, err := client.DescribeConfigs(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("how long topics keep their records: %w", err)
+	}
+	for _, r := range res.Resources {
+		if r.Error != nil {
+			continue
+		}
+		one := Retention{Topic: r.ResourceName, For: -1, Policy: "delete"}
+		for _, entry := range r.ConfigEntries {
+			switch entry.ConfigName {
+			case "retention.ms":
+				if ms, err := strconv.ParseInt(entry.ConfigValue, 10, 64); err == nil && ms >= 0 && ms < int64(100*365*24*time.Hour/time.Millisecond) {
+					one.For = time.Duration(ms) * time.Millisecond
+				}
+			case "cleanup.policy":
+				one.Policy = entry.ConfigValue
+			}
+		}
+		list = append(list, one)
+	}
+	return list, nil
+}
