@@ -14,12 +14,14 @@ type Health struct {
 	// ([HealthTypes]), model ([Models]), and whether they matched. The model is that of the impression that
 	// answered, else the one that the message names.
 	Objects [][len(HealthTypes)][len(Models)][2]int64
-	// Ages counts matches by how much earlier the impression (0) or the remembered click (1) was, in the
-	// buckets of [AgeBounds] and one beyond them. AgeSum is in milliseconds.
-	Ages   [2][len(AgeBounds) + 1]int64
-	AgeSum [2]int64
-	used   bool
+	// Ages are samples of how much earlier the impression (0) or the remembered click (1) of a match was, in
+	// milliseconds; of a later one 0. They are those of the first [AgeSamples] matches after each Take.
+	Ages [2][]int64
+	used bool
 }
+
+// AgeSamples bounds the ages that are kept between two calls of [Health.Take].
+const AgeSamples = 32
 
 // HealthTypes are the types of messages whose objects are attributed.
 var HealthTypes = [...]string{"clicked", "addedToCart", "purchased"}
@@ -31,9 +33,6 @@ const (
 	otherModel = uint8(len(Models) - 2)
 	noModel    = uint8(len(Models) - 1)
 )
-
-// AgeBounds are upper bounds, in seconds, of the ages that Health tells apart.
-var AgeBounds = [...]float64{1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 24 * 3600, 48 * 3600, 96 * 3600}
 
 // modelNumber is the place of a model in Models.
 func modelNumber(model []byte) uint8 {
@@ -67,7 +66,7 @@ func (h *Health) ByType() (n [len(HealthTypes)][2]int64) {
 	return n
 }
 
-// Take adds what h counted to sum and empties h.
+// Take adds the objects that h counted to sum and empties h.
 func (h *Health) Take(sum *Health) {
 	if !h.used {
 		return
@@ -84,38 +83,37 @@ func (h *Health) Take(sum *Health) {
 			}
 		}
 	}
-	for by := range h.Ages {
-		for b, n := range h.Ages[by] {
-			sum.Ages[by][b] += n
-		}
-		sum.AgeSum[by] += h.AgeSum[by]
-	}
 	clear(h.Objects)
-	h.Ages, h.AgeSum, h.used = [2][len(AgeBounds) + 1]int64{}, [2]int64{}, false
+	h.Ages[0], h.Ages[1], h.used = h.Ages[0][:0], h.Ages[1][:0], false
 }
 
-func (h *Health) object(index int, kind event.Type, model uint8, matched bool) {
+// Count adds objects of a type, of no model and no index that is told apart: plain ones and matched ones.
+func (h *Health) Count(kind int, n [2]int64) {
+	h.cell(otherIndex, kind, noModel)[0] += n[0]
+	h.cell(otherIndex, kind, noModel)[1] += n[1]
+}
+
+func (h *Health) cell(index, kind int, model uint8) *[2]int64 {
 	for len(h.Objects) <= index {
 		h.Objects = append(h.Objects, [len(HealthTypes)][len(Models)][2]int64{})
 	}
-	cell := &h.Objects[index][kind-event.Clicked][model]
+	h.used = true
+	return &h.Objects[index][kind][model]
+}
+
+func (h *Health) object(index int, kind event.Type, model uint8, matched bool) {
+	cell := h.cell(index, int(kind-event.Clicked), model)
 	if matched {
 		cell[1]++
 	} else {
 		cell[0]++
 	}
-	h.used = true
 }
 
-// age counts a match by how much earlier its impression, or click, was; a later one counts as of the same time.
 func (h *Health) age(by int, milliseconds int64) {
-	milliseconds = max(milliseconds, 0)
-	b := 0
-	for b < len(AgeBounds) && float64(milliseconds) > AgeBounds[b]*1000 {
-		b++
+	if len(h.Ages[by]) < AgeSamples {
+		h.Ages[by] = append(h.Ages[by], max(milliseconds, 0))
 	}
-	h.Ages[by][b]++
-	h.AgeSum[by] += milliseconds
 }
 
 // Indexes gives the indexes that Health tells apart their numbers: those that the configuration names, and

@@ -33,6 +33,9 @@ type Metrics struct {
 	DeliveryLatency prometheus.Histogram
 	EventLatency    prometheus.Histogram
 
+	// MatchAge has by: impression, click.
+	MatchAge *prometheus.HistogramVec
+
 	// Commits has result: ok, failed, fenced (a later generation has the partitions).
 	Commits        *prometheus.CounterVec
 	CommitDuration prometheus.Histogram
@@ -73,6 +76,7 @@ func NewMetrics() *Metrics {
 	m.Retries = counterVec(m, Retries)
 	m.DeliveryLatency = histogram(m, DeliveryLatency)
 	m.EventLatency = histogram(m, EventLatency)
+	m.MatchAge = histogramVec(m, MatchAge)
 	m.Commits = counterVec(m, Commits)
 	m.CommitDuration = histogram(m, CommitDuration)
 	m.Generations = counter(m, Generations)

@@ -88,6 +88,7 @@ func countAll(m *Metrics) {
 	m.Retries.WithLabelValues("x").Inc()
 	m.DeliveryLatency.Observe(1)
 	m.EventLatency.Observe(1)
+	m.MatchAge.WithLabelValues("click").Observe(1)
 	m.Commits.WithLabelValues("ok").Inc()
 	m.CommitDuration.Observe(1)
 	m.Generations.Inc()

@@ -56,6 +56,9 @@ const (
 	Lookups            = "eventworker_lookups_total"
 	Hints              = "eventworker_hints_total"
 	JoinWaiting        = "eventworker_join_waiting_messages"
+	AttributedObjects  = "eventworker_attributed_objects_total"
+	MatchAge           = "eventworker_match_age_seconds"
+	AttributionTrouble = "eventworker_attribution_trouble"
 	Impressions        = "eventworker_impressions_total"
 	BudgetBytes        = "eventworker_budget_bytes"
 	BudgetUsed         = "eventworker_budget_used_bytes"
@@ -103,6 +106,7 @@ var (
 	secondsOfDisk     = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5}
 	secondsOfDelivery = []float64{.1, .25, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 6 * 3600, 24 * 3600, 96 * 3600}
 	eventsOfBatches   = []float64{1, 5, 10, 25, 50, 100, 250, 500, 750, 999, 1000}
+	secondsOfMatches  = []float64{1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 24 * 3600, 48 * 3600, 96 * 3600}
 	bytesOfBatches    = []float64{1 << 10, 4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 1_500_000, 1_900_000}
 )
 
@@ -138,6 +142,9 @@ var Definitions = []Definition{
 	{Name: EventLatency, Kind: HistogramKind, Buckets: secondsOfDelivery, Help: "Time from an event's own timestamp until it was accepted."},
 
 	{Name: Lookups, Kind: CounterKind, Read: true, Labels: []string{"result"}, Help: "Objects and items, by what gave them a queryID."},
+	{Name: AttributedObjects, Kind: CounterKind, Read: true, Labels: []string{"type", "model", "index", "result"}, Help: "Objects of clicks and items of carts and purchases, by whether they matched."},
+	{Name: MatchAge, Kind: HistogramKind, Labels: []string{"by"}, Buckets: secondsOfMatches, Help: "How much earlier than the event the impression or click was that gave it a queryID, of a sample of matches."},
+	{Name: AttributionTrouble, Kind: GaugeKind, Read: true, Labels: []string{"cause"}, Help: "1 while messages look as if something in the storefront spoiled attribution."},
 	{Name: Hints, Kind: CounterKind, Read: true, Labels: []string{"hint"}, Help: "Oddities of messages that are no refusal and cost attribution."},
 	{Name: JoinWaiting, Kind: GaugeKind, Read: true, Help: "Messages that wait for the log to say more."},
 	{Name: Impressions, Kind: CounterKind, Read: true, Help: "Impressions stored."},

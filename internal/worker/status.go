@@ -8,7 +8,6 @@ import (
 
 	"eventworker/internal/consume"
 	"eventworker/internal/insights"
-	"eventworker/internal/join"
 	"eventworker/internal/telemetry"
 )
 
@@ -22,7 +21,7 @@ type Status struct {
 	Waiting int `json:"waiting"`
 	// Restoring is how many messages are still to be read again for what they leave in the store.
 	Restoring int64             `json:"restoring"`
-	Join      join.Counters     `json:"join"`
+	Join      JoinStatus        `json:"join"`
 	Store     map[string]string `json:"store,omitempty"` // tasks whose store refuses effects, and why
 }
 
@@ -34,7 +33,7 @@ type LetterStatus struct {
 
 // Status is a snapshot for people and programs; it shows nothing secret.
 func (w *Worker) Status() Status {
-	s := Status{Messages: w.ledger.Snapshot(), Kafka: w.kafka.Status(), Join: w.joined.total(), Waiting: w.waiting(), Restoring: w.restoring()}
+	s := Status{Messages: w.ledger.Snapshot(), Kafka: w.kafka.Status(), Join: w.joinStatus(), Waiting: w.waiting(), Restoring: w.restoring()}
 	for _, a := range w.apps {
 		if a != nil {
 			s.Applications = append(s.Applications, a.Status())
