@@ -95,13 +95,14 @@ type RedisStore struct {
 	opts RedisOptions
 	ttl  any // of records, in milliseconds: an argument of each write
 
-	mu      sync.Mutex
-	client  redis.UniversalClient // nil before the first server answered
-	nodes   []redisNode
-	looked  time.Time // when nodes was read
-	checked time.Time // when the servers were last found fit
-	open    map[int32]bool
-	closed  bool
+	mu       sync.Mutex
+	client   redis.UniversalClient // nil before the first server answered
+	nodes    []redisNode
+	looked   time.Time // when nodes was read
+	reloaded time.Time // when the client was told to look anew
+	checked  time.Time // when the servers were last found fit
+	open     map[int32]bool
+	closed   bool
 
 	outside  atomic.Bool // a storefront writes records, too
 	strange  atomic.Bool // and some that are not of the documented form; it was said
@@ -140,8 +141,17 @@ func OpenRedis(opts RedisOptions) (*RedisStore, error) {
 	case strings.ContainsAny(opts.KeyPrefix, "{}"):
 		return nil, &UnfitError{"key_prefix must not hold { or }: they would put all keys on one node of a cluster"}
 	}
+	quiet.Do(func() { redis.SetLogger(silent{}) })
 	return &RedisStore{opts: opts, ttl: (opts.Reach + opts.Standstill).Milliseconds(), open: make(map[int32]bool)}, nil
 }
+
+// quiet keeps the client library from writing to the standard error stream: what it would say stands in
+// the errors.
+var quiet sync.Once
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // Stats may be called at any time.
 func (s *RedisStore) Stats() Stats {
@@ -230,6 +240,7 @@ func (s *RedisStore) run(ctx context.Context, client redis.UniversalClient, cmds
 		s.counts.trips.Add(1)
 		s.counts.commands.Add(int64(n))
 		if _, err := pipe.Exec(ctx); err != nil {
+			s.stumbled(client)
 			return err
 		}
 		cmds = cmds[n:]

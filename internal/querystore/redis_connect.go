@@ -246,6 +246,9 @@ func (s *RedisStore) masters(ctx context.Context, client redis.UniversalClient) 
 		return s.nodes, nil
 	}
 	ranges, err := cluster.ClusterSlots(ctx).Result()
+	if err != nil && s.nodes != nil {
+		return s.nodes, nil // their tags stay good; the next command says what is wrong
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -266,6 +269,20 @@ func (s *RedisStore) masters(ctx context.Context, client redis.UniversalClient) 
 	}
 	s.nodes, s.looked = nodes, time.Now()
 	return nodes, nil
+}
+
+// stumbled looks anew at who the masters are after an exchange that failed, at most every second.
+func (s *RedisStore) stumbled(client redis.UniversalClient) {
+	cluster, ok := client.(*redis.ClusterClient)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.reloaded) > time.Second {
+		s.looked, s.reloaded = time.Time{}, time.Now()
+		cluster.ReloadState(context.Background()) // in a goroutine of the client's
+	}
 }
 
 // node is the node of a range of slots; tags are looked for once.

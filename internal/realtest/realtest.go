@@ -6,6 +6,7 @@ package realtest
 import (
 	"context"
 	"crypto/rand"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -101,6 +102,51 @@ func OwnRedis(t testing.TB, args ...string) *servers.Redis {
 		}
 	})
 	return r
+}
+
+// OwnRedisCluster starts a Redis Cluster for this test alone. It skips or fails like [Redis].
+func OwnRedisCluster(t testing.TB, masters int, replicas bool, args ...string) *servers.RedisCluster {
+	t.Helper()
+	Redis(t)
+	c, err := servers.StartRedisCluster(t.Context(), masters, replicas, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtEnd(t, c)
+	return c
+}
+
+// OwnRedisSentinel starts a master, a replica and three sentinels for this test alone. It skips or fails
+// like [Redis].
+func OwnRedisSentinel(t testing.TB, args ...string) *servers.RedisSentinel {
+	t.Helper()
+	Redis(t)
+	s, err := servers.StartRedisSentinel(t.Context(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtEnd(t, s)
+	return s
+}
+
+// OwnRedisTLS starts a server that speaks TLS only, for this test alone. It skips or fails like [Redis].
+func OwnRedisTLS(t testing.TB, args ...string) *servers.RedisTLS {
+	t.Helper()
+	Redis(t)
+	r, err := servers.StartRedisTLS(t.Context(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtEnd(t, r)
+	return r
+}
+
+func closeAtEnd(t testing.TB, c io.Closer) {
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 const (

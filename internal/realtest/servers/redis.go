@@ -3,6 +3,7 @@ package servers
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -46,6 +47,7 @@ type Redis struct {
 
 	dir     string
 	args    []string
+	tls     *tls.Config // nil: plain
 	process *process
 }
 
@@ -99,7 +101,12 @@ func (r *Redis) Start(ctx context.Context) (err error) {
 }
 
 func (r *Redis) answers(ctx context.Context) error {
-	dialer := net.Dialer{Timeout: time.Second}
+	var dialer interface {
+		DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	} = &net.Dialer{Timeout: time.Second}
+	if r.tls != nil {
+		dialer = &tls.Dialer{Config: r.tls}
+	}
 	conn, err := dialer.DialContext(ctx, "tcp", r.Addr)
 	if err != nil {
 		return err
