@@ -34,10 +34,7 @@ func (t *test) golang(ctx context.Context) error {
 		return err
 	}
 	a := newArchive()
-	a.folder(strings.TrimSpace(goroot), "usr/local/go", func(path string) bool {
-		top, _, _ := strings.Cut(path, "/")
-		return top == "test" || top == "api" || top == "doc" || top == "misc" || strings.HasSuffix(path, "_test.go")
-	})
+	a.folder(strings.TrimSpace(goroot), "usr/local/go", needlessOfGo)
 	a.folder(t.cache.modules, "go/pkg/mod", nil)
 	a.folder(t.cache.goBuild, "root/.cache/go-build", nil)
 	a.file(filepath.Join(t.cache.packages, "bin/busybox"), "bin/busybox")
@@ -47,6 +44,15 @@ func (t *test) golang(ctx context.Context) error {
 	a.dir("tmp", 0o1777)
 	return t.importImage(ctx, goImage, a,
 		"ENV PATH=/usr/local/go/bin:/bin", "ENV HOME=/root", "ENV GOPATH=/go", "ENV GOPROXY=off", "ENV GOTOOLCHAIN=local", "WORKDIR /go")
+}
+
+// needlessOfGo says what a build does without: tests, the source of the compiler.
+func needlessOfGo(path string) bool {
+	switch top, _, _ := strings.Cut(path, "/"); top {
+	case "test", "api", "doc", "misc":
+		return true
+	}
+	return path == "src/cmd" || strings.HasSuffix(path, "/testdata") || strings.HasSuffix(path, "_test.go")
 }
 
 // downloadModules fills a module cache of its own, from the user's where it can.
