@@ -28,8 +28,12 @@ type ApplyOptions struct {
 	Wait       time.Duration
 	// GoOn is asked after a canary that was good; nil: it goes on.
 	GoOn func(*Verification) bool
+	// Mask masks users' tokens in what is said of the canary; nil masks nothing.
+	Mask *Masker
 	// Progress is told now and then how far it is; nil: nobody is.
 	Progress func(Applied)
+	// Clock is what ages are judged by; nil: time.Now.
+	Clock func() time.Time
 	// DryRun walks the same way and writes nothing.
 	DryRun bool
 }
@@ -142,6 +146,9 @@ type reading struct {
 }
 
 func (d *Desk) newApply(ctx context.Context, p *Plan, o ApplyOptions) (_ *apply, err error) {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
 	a := &apply{d: d, p: p, o: o, judge: judge{opts: o.Check}}
 	a.n = Applied{Schema: AppliedSchema, ID: p.ID, Planned: p.Planned, DryRun: o.DryRun}
 	if p.Edit != nil {
@@ -350,7 +357,7 @@ func between(o offsets, from, to int64) (n int64) {
 // write writes what of a batch is to be written, at the plan's pace.
 func (a *apply) write(ctx context.Context, batch []*Letter) error {
 	var out []outgoing
-	a.judge.opts.Now = time.Now()
+	a.judge.opts.Now = a.o.Clock()
 	for _, l := range batch {
 		one, err := a.decide(ctx, l)
 		if err != nil {

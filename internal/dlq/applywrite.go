@@ -205,7 +205,7 @@ func (a *apply) produceTo(ctx context.Context, at target, batch []*outgoing) err
 // park marks the letters that were replayed as often as they may be.
 func (a *apply) park(ctx context.Context) error {
 	if a.o.DryRun {
-		a.n.Parked = a.p.parked()
+		a.n.Parked = a.p.ParkedCount()
 		return nil
 	}
 	for i := range a.p.Partitions {

@@ -21,7 +21,7 @@ func (a *apply) canary(ctx context.Context) (map[int32]offsets, error) {
 }
 
 func (a *apply) canaryOf(ctx context.Context, chosen map[int32]offsets) error {
-	f, err := a.d.newFollower(a.p)
+	f, err := a.d.newFollower(a.p, a.o.Mask)
 	if err != nil {
 		return err
 	}

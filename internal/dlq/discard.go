@@ -43,8 +43,9 @@ type discarded struct {
 	replay string
 }
 
-// PlanDiscard pins the letters that a filter takes. At most [MaxPlan] are taken at a time.
-func (d *Desk) PlanDiscard(ctx context.Context, f *Filter, progress func(Report)) (*Discarding, error) {
+// PlanDiscard pins the letters that a filter takes, at most [MaxPlan]. Users' tokens in sentences are masked
+// by mask.
+func (d *Desk) PlanDiscard(ctx context.Context, f *Filter, mask *Masker, progress func(Report)) (*Discarding, error) {
 	states, _, err := d.readStates(ctx, false)
 	if err != nil {
 		return nil, err
@@ -55,7 +56,7 @@ func (d *Desk) PlanDiscard(ctx context.Context, f *Filter, progress func(Report)
 	}
 	out := &Discarding{Schema: DiscardSchema, Filter: f.String(), Causes: []DiscardCause{}}
 	causes, seen, names := map[string]*DiscardCause{}, map[Coordinates]int{}, map[string]string{}
-	report, err := d.Scan(ctx, snapshot, f, ScanOptions{Progress: progress}, func(l *Letter) error {
+	report, err := d.Scan(ctx, snapshot, f, ScanOptions{Partitions: 1, Progress: progress}, func(l *Letter) error {
 		s, current := StateOf(l, states)
 		switch {
 		case !current:
@@ -78,7 +79,7 @@ func (d *Desk) PlanDiscard(ctx context.Context, f *Filter, progress func(Report)
 		out.keys = append(out.keys, discarded{source, intern(names, l.ReplayID())})
 		c := causes[l.Cause()]
 		if c == nil {
-			c = &DiscardCause{Cause: l.Cause(), Reason: l.ReasonText(), Field: BareField(l.Field()), What: l.Message(), Letter: l.Address().String()}
+			c = &DiscardCause{Cause: l.Cause(), Reason: l.ReasonText(), Field: BareField(l.Field()), What: mask.Text(l.Message(), l.Payload().User), Letter: l.Address().String()}
 			causes[c.Cause] = c
 		}
 		c.Count++

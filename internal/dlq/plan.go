@@ -1,6 +1,7 @@
 package dlq
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -24,7 +25,7 @@ import (
 const PlanSchema = "eventworker.dlq.plan/v1"
 
 // MaxPlan is how many letters one plan may have, also of those that it leaves out; planning takes about
-// 100 bytes of memory for each. What is beyond waits for the next plan.
+// 200 bytes of memory for each. What is beyond waits for the next plan.
 const MaxPlan = 1_000_000
 
 // Plan is a replay, pinned: which letters, judged by which rules, with which edit, to where. What was
@@ -128,9 +129,11 @@ type PlanOptions struct {
 	// Soon is how far ahead letters that get too old are counted; 0: 6 h.
 	Soon              time.Duration
 	By, Note, Version string
-	// Mask masks users' tokens in examples.
-	Mask     func(token string) string
-	Progress func(Report)
+	// Mask masks users' tokens in sentences and examples; nil masks nothing. FilterText stands for the
+	// filter's canonical text, which may hold a token; empty: the canonical text.
+	Mask       *Masker
+	FilterText string
+	Progress   func(Report)
 }
 
 const (
@@ -165,6 +168,9 @@ func (d *Desk) Plan(ctx context.Context, o PlanOptions) (*Plan, Report, error) {
 		Filter: o.Filter.String(), Group: d.Group, AnyGroup: o.AnyGroup, Topic: d.Topics.DeadLetter, MaxReplays: o.MaxReplays,
 		Soon: int(o.Soon / time.Hour), Digests: digests(&o.Check, o.Edit),
 	}
+	if o.FilterText != "" {
+		p.Filter = o.FilterText
+	}
 	if !o.ToOriginal {
 		p.Target = d.Topics.Replay
 	}
@@ -175,7 +181,8 @@ func (d *Desk) Plan(ctx context.Context, o PlanOptions) (*Plan, Report, error) {
 		return nil, Report{}, err
 	}
 	w := newPlanner(d, p, &o, states)
-	report, err := d.Scan(ctx, snapshot, o.Filter, ScanOptions{Progress: o.Progress}, func(l *Letter) error { return w.take(ctx, l) })
+	// One partition after the other: the same letters give the same plan.
+	report, err := d.Scan(ctx, snapshot, o.Filter, ScanOptions{Partitions: 1, Progress: o.Progress}, func(l *Letter) error { return w.take(ctx, l) })
 	if err != nil {
 		return nil, report, err
 	}
@@ -246,6 +253,13 @@ func digest(text []byte) string {
 
 // ParsePlan reads a plan from its file. The error is a [*CallError].
 func ParsePlan(text []byte) (*Plan, error) {
+	var head struct {
+		Schema string `json:"schema"`
+	}
+	// An export has one document a line: only the first is looked at.
+	if json.NewDecoder(bytes.NewReader(text)).Decode(&head) == nil && head.Schema == MaskedExportSchema {
+		return nil, callf("eventworker dlq replay --help", "the file is a masked copy of dead letters, which cannot be replayed")
+	}
 	p := new(Plan)
 	if err := json.Unmarshal(text, p); err != nil {
 		return nil, callf("eventworker dlq replay --help", "the plan cannot be read: %v", err)
@@ -362,15 +376,15 @@ func (d *Desk) isFirst(ctx context.Context, topic string, partition int32, offse
 	return same, err
 }
 
-// letters is the number of letters of a state that a plan has.
-func (p *Plan) parked() (n int64) {
+// ParkedCount is how many letters the plan's cap parks.
+func (p *Plan) ParkedCount() (n int64) {
 	for i := range p.Partitions {
 		n += p.Partitions[i].Parked.count()
 	}
 	return n
 }
 
-// Keeps says whether Note and By go with each state that the plan writes.
+// state is that of a letter of the plan.
 func (p *Plan) state(status string, at time.Time) deadletter.State {
 	return deadletter.State{Status: status, ReplayID: p.ID, Note: p.Note, By: p.By, At: at}
 }

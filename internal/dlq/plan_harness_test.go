@@ -174,7 +174,7 @@ func (o *office) tryApply(ctx context.Context, p *Plan, change ...func(*ApplyOpt
 
 func (o *office) verify(p *Plan) *Verification {
 	o.Helper()
-	v, err := o.desk.Verify(o.Context(), p, 0, nil)
+	v, err := o.desk.Verify(o.Context(), p, VerifyOptions{})
 	if err != nil {
 		o.Fatal(err)
 	}

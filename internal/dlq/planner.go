@@ -198,9 +198,11 @@ func (w *planner) edited(l *Letter, j *judged) {
 	const examples = 3
 	if cause := l.Cause(); w.examples[cause] < examples {
 		w.examples[cause]++
-		w.plan.Diffs = append(w.plan.Diffs, Example{Cause: cause, Letter: l.Address().String(), Changes: Diff(l.Value, j.value, w.o.Mask)})
+		w.plan.Diffs = append(w.plan.Diffs, Example{Cause: cause, Letter: l.Address().String(), Changes: Diff(l.Value, j.value, w.mask)})
 	}
 }
+
+func (w *planner) mask(token string) string { return w.o.Mask.Token([]byte(token)) }
 
 // note counts a letter under its verdict.
 func (w *planner) note(l *Letter, verdict string, r *refused, soon bool) {
@@ -208,7 +210,7 @@ func (w *planner) note(l *Letter, verdict string, r *refused, soon bool) {
 		r = &refused{cause: l.Cause(), reason: l.ReasonText(), field: BareField(l.Field()), what: l.Message()}
 	}
 	v := w.of(verdict, r.cause, func(v *Verdict) {
-		v.Reason, v.Field, v.What, v.Letter = r.reason, r.field, r.what, l.Address().String()
+		v.Reason, v.Field, v.What, v.Letter = r.reason, r.field, w.o.Mask.Text(r.what, l.Payload().User), l.Address().String()
 	})
 	v.Count++
 	if soon {

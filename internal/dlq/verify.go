@@ -83,10 +83,19 @@ const (
 	unknownGrace = 5 * time.Second
 )
 
-// Verify says what became of the letters of a plan. It waits as long as wait for those that are not
-// settled, and tells progress, if it is not nil, what it knows so far.
-func (d *Desk) Verify(ctx context.Context, p *Plan, wait time.Duration, progress func(*Verification)) (*Verification, error) {
-	f, err := d.newFollower(p)
+// VerifyOptions say how to verify.
+type VerifyOptions struct {
+	// Wait is how long letters that are not settled are waited for.
+	Wait time.Duration
+	// Mask masks users' tokens in sentences; nil masks nothing.
+	Mask *Masker
+	// Progress is told what is known so far; nil: nobody is.
+	Progress func(*Verification)
+}
+
+// Verify says what became of the letters of a plan.
+func (d *Desk) Verify(ctx context.Context, p *Plan, o VerifyOptions) (*Verification, error) {
+	f, err := d.newFollower(p, o.Mask)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +104,7 @@ func (d *Desk) Verify(ctx context.Context, p *Plan, wait time.Duration, progress
 	if err != nil {
 		return nil, err
 	}
-	return f.await(ctx, set, wait, progress)
+	return f.await(ctx, set, o.Wait, o.Progress)
 }
 
 // followed is a letter of a replay.
@@ -108,6 +117,7 @@ type followed struct {
 type follower struct {
 	d     *Desk
 	p     *Plan
+	mask  *Masker
 	admin *consume.Admin
 	held  *held
 	at    map[PlanTarget]int64 // where to read on in the other topics; Offset 0
@@ -119,12 +129,12 @@ type follower struct {
 
 type death struct{ cause, reason, field, what, letter string }
 
-func (d *Desk) newFollower(p *Plan) (*follower, error) {
+func (d *Desk) newFollower(p *Plan, mask *Masker) (*follower, error) {
 	admin, err := d.groupAdmin()
 	if err != nil {
 		return nil, err
 	}
-	return &follower{d: d, p: p, admin: admin, held: newHeld(d, p), at: map[PlanTarget]int64{},
+	return &follower{d: d, p: p, mask: mask, admin: admin, held: newHeld(d, p), at: map[PlanTarget]int64{},
 		states: map[Coordinates]deadletter.State{}, deaths: map[Coordinates]death{}, committed: map[PlanTarget]int64{}}, nil
 }
 
@@ -244,7 +254,7 @@ func (f *follower) tail(ctx context.Context, topic string, fn func(partition int
 func (f *follower) letter(partition int32, r *consume.Record) {
 	l := LetterOf(partition, r)
 	if string(l.raw[slotReplayID]) == f.p.ID {
-		f.deaths[l.Source()] = death{l.Cause(), l.ReasonText(), BareField(l.Field()), l.Message(), l.Address().String()}
+		f.deaths[l.Source()] = death{l.Cause(), l.ReasonText(), BareField(l.Field()), f.mask.Text(l.Message(), l.Payload().User), l.Address().String()}
 	}
 }
 
