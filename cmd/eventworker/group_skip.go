@@ -41,7 +41,15 @@ called back.`,
 			if topic != "" {
 				q.Set("topic", topic)
 			}
-			said, err := postAdmin(cmd.Context(), admin, worker.SkipPath, q)
+			loaded, err := a.loadConfig(false)
+			if err != nil {
+				return err
+			}
+			token, err := loaded.Admin.ReadToken()
+			if err != nil {
+				return err
+			}
+			said, err := postAdmin(cmd.Context(), admin, token, worker.SkipPath, q)
 			if err != nil {
 				return err
 			}
@@ -49,6 +57,7 @@ called back.`,
 			return nil
 		},
 	}
+	a.configFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&admin, "admin", "127.0.0.1:9402", "the worker's admin server, `HOST:PORT`")
 	flags.StringVar(&topic, "topic", "", "the partition's `TOPIC` (default: the only input topic)")
@@ -62,14 +71,18 @@ called back.`,
 	return cmd
 }
 
-// postAdmin calls an action of a worker's admin server and gives what it says.
-func postAdmin(ctx context.Context, admin, path string, q url.Values) (said string, err error) {
+// postAdmin calls an action of a worker's admin server, with the token of admin.token if there is one, and
+// gives what it says.
+func postAdmin(ctx context.Context, admin, token, path string, q url.Values) (said string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, skipTimeout)
 	defer cancel()
 	target := url.URL{Scheme: "http", Host: admin, Path: path, RawQuery: q.Encode()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), nil)
 	if err != nil {
 		return "", usagef("eventworker group skip --help", "--admin %s: %w", admin, err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -79,6 +92,9 @@ func postAdmin(ctx context.Context, admin, path string, q url.Values) (said stri
 	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	if err != nil {
 		return "", failf("", "the answer of the worker's admin server: %w", err)
+	}
+	if res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden {
+		return "", withCode(exitGuard, "eventworker config print --origin", fmt.Errorf("%s refuses: %s", admin, strings.TrimSpace(string(body))))
 	}
 	var answer worker.SkipAnswer
 	if err := json.Unmarshal(body, &answer); err != nil || res.StatusCode >= 500 || res.StatusCode == http.StatusNotFound && answer.Message == "" {

@@ -49,6 +49,8 @@ func commands(a *app) []*cobra.Command {
 		newCheckCommand(a),
 		newDLQCommand(a),
 		newGroupCommand(a),
+		newStoreCommand(a),
+		newForgetCommand(a),
 		newHealthCommand(a),
 		newConfigCommand(a),
 		newVersionCommand(a),
