@@ -31,7 +31,7 @@ was said of each cause. As JSON it can be kept and given to --plan.`,
 			case args[0] != "show" || len(args) != 2:
 				return usagef(cmd.CommandPath()+" --help", "%s takes nothing, or show and the id of one replay", cmd.CommandPath())
 			}
-			return isReplay(args[1], false)
+			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.verify(cmd); err != nil {
@@ -42,6 +42,9 @@ was said of each cause. As JSON it can be kept and given to --plan.`,
 			}
 			if len(args) == 0 {
 				return a.dlqReplays(cmd, &out)
+			}
+			if err := isReplay(args[1], false); err != nil {
+				return err
 			}
 			switch out.format {
 			case "help":

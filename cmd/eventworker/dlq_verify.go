@@ -33,13 +33,10 @@ in one of the first three.`,
 		Example: `  eventworker dlq verify p-7c1e09ab --config eventworker.yaml
   eventworker dlq verify plan.json --wait 10m -o json`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				if helpWanted(cmd) {
-					return nil
-				}
+			if len(args) != 1 && !helpWanted(cmd) {
 				return usagef("eventworker dlq replays", "%s wants the id of a replay, or the file of its plan", cmd.CommandPath())
 			}
-			return isReplay(args[0], true)
+			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.verify(cmd); err != nil {
@@ -50,6 +47,9 @@ in one of the first three.`,
 			}
 			if wait < 0 {
 				return usagef(cmd.CommandPath()+" --help", "--wait wants 0 or more, got %s", wait)
+			}
+			if err := isReplay(args[0], true); err != nil {
+				return err
 			}
 			return a.dlqVerify(cmd, args[0], &out, wait)
 		},
