@@ -59,8 +59,7 @@ func (d *deskFlags) addFilter(a *app, cmd *cobra.Command) {
 	d.values = map[string]*[]string{}
 	f := cmd.Flags()
 	for _, key := range dlq.FilterKeys {
-		wants, about := dlq.DescribeKey(key)
-		d.values[key] = f.StringArray(key, nil, about+": `"+strings.ToUpper(strings.ReplaceAll(key, "-", "_"))+"`, such as "+wants)
+		d.values[key] = f.StringArray(key, nil, filterUsage(key))
 	}
 	f.StringArrayVarP(&d.query, "query", "q", nil, "the same as one `QUERY`, such as 'reason:invalid -cause:c1-9f2ab01c'")
 	fixedValues(cmd, "reason", dlq.Reasons())
@@ -77,6 +76,18 @@ func (d *deskFlags) addFilter(a *app, cmd *cobra.Command) {
 	}
 	asked("cause", completeCauses)
 	asked("partition", completePartitions)
+}
+
+// filterUsage is the help of a filter's flag.
+func filterUsage(key string) string {
+	wants, about := dlq.DescribeKey(key)
+	switch {
+	case wants == "TIME":
+		return strings.TrimSuffix(about, " it") + " `TIME`"
+	case wants == strings.ToUpper(wants) && !strings.Contains(wants, " "):
+		return about + ": `" + wants + "`"
+	}
+	return about + ": `" + strings.ToUpper(key) + "`, such as " + wants
 }
 
 // filter makes the filter of the flags and the query; times count from now.

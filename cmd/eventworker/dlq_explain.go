@@ -183,14 +183,7 @@ func writeExplanation(b *buffered, x *dlq.Explanation, s *outStyle) {
 		sentence = r.Field + ": " + sentence
 	}
 	b.line("  then   %s %s: %s", orDash(clean(r.Stage)), s.time(r.Failed), clean(sentence))
-	today := "now    " + x.Today
-	if x.Reason != "" {
-		today += ", " + x.Reason
-	}
-	if x.Changed {
-		today += ": it is no longer refused for " + orDash(clean(r.Reason))
-	}
-	b.line("  %s", today)
+	b.line("  now    %s", todayWords(x))
 	b.line("")
 	for i := range x.Steps {
 		step := &x.Steps[i]
@@ -201,7 +194,7 @@ func writeExplanation(b *buffered, x *dlq.Explanation, s *outStyle) {
 		if step.Rule != "" {
 			text += " (" + step.Rule + ")"
 		}
-		b.line("  %-9s %s %s", step.Name, s.paint(stepColors[step.Outcome], stepSigns[step.Outcome]), clean(strings.TrimSpace(text)))
+		b.line("  %s", strings.TrimRight(fmt.Sprintf("%-9s %s %s", step.Name, s.paint(stepColors[step.Outcome], stepSigns[step.Outcome]), clean(text)), " "))
 	}
 	for i := range x.Objects {
 		o := &x.Objects[i]
@@ -221,6 +214,19 @@ func writeExplanation(b *buffered, x *dlq.Explanation, s *outStyle) {
 			b.line("  %s", cleanLines(laid.String()))
 		}
 	}
+}
+
+// todayWords say what would become of the message.
+func todayWords(x *dlq.Explanation) string {
+	switch {
+	case x.Today == string(check.Delivered) && x.Changed:
+		return "it would be sent: no rule refuses it any more"
+	case x.Today == string(check.Delivered):
+		return "it would be sent again; only the API can say whether it takes it"
+	case x.Changed:
+		return x.Today + ", " + x.Reason + ": not " + orDash(clean(x.Row.Reason)) + " any more"
+	}
+	return "still " + x.Today + ", " + x.Reason
 }
 
 func withText(text string) string {

@@ -43,7 +43,7 @@ func writeHelp(w io.Writer, cmd *cobra.Command) {
 		b.WriteString("\nFlags:\n" + flags.FlagUsagesWrapped(helpWidth))
 	}
 	if !cmd.HasParent() {
-		b.WriteString("\nTopics (eventworker help TOPIC): " + strings.Join(topicNames(), ", ") + "\n")
+		b.WriteString("\nTopics, for eventworker help TOPIC:\n  " + fold(strings.Join(topicNames(), ", "), 2) + "\n")
 	}
 	_, _ = io.WriteString(w, b.String()) // a reader that went away is noticed by the stream
 }
@@ -71,7 +71,9 @@ func fold(text string, margin int) string {
 // topics are help texts about more than one command.
 var topics = map[string]func() string{
 	"exit-codes": func() string { return exitCodesHelp },
+	"filters":    filtersHelp,
 	"output":     func() string { return outputHelp },
+	"reasons":    reasonsHelp,
 	"environment": func() string {
 		return environmentHelp + "\n" + strings.Join(environmentNames(), "\n") + "\n"
 	},
@@ -103,11 +105,27 @@ away (such as head) ends a command with 0.
 const outputHelp = `Data goes to standard output; progress, counts, hints and errors go to standard
 error, so nothing but standard output is needed by a script.
 
-With -o json there is one document. Its "schema" names its form and version:
-fields are added to a version, never renamed or given another type. Texts for
+With -o json there is one document, with -o jsonl one object a line, with the
+same fields. "schema" names form and version: fields are added to a version,
+never renamed or given another type. Offsets are texts, because some readers
+round large numbers; bytes that are no UTF-8 are base64, and "encoding" says so.
+-o help prints the JSON Schema. -o csv has a line of names first. Texts for
 people may change any day.
 
-Secrets are never printed; a configuration shows them as ***.
+A table fits its terminal: the last column is shortened, and columns that need
+not be there leave. In a pipe it has tabs, whole values and no limit. --fields
+chooses the fields of any format, --no-header leaves out the names of columns.
+
+Times are relative on a terminal, RFC 3339 in UTC elsewhere; --time-format
+chooses. Colours are used on a terminal, unless NO_COLOR is set and not empty,
+TERM is dumb, or --color says otherwise. Long texts of dlq show and dlq explain
+are paged on a terminal by EVENTWORKER_PAGER, PAGER or less; see --no-pager.
+
+A scan says on standard error what it read, of how much, and whether that was
+all. Secrets are never printed; a configuration shows them as ***. User tokens
+and e-mail addresses are masked: equal ones have equal masks, which are keyed
+by eventworker/mask.key in the user's directory of configurations.
+--show-tokens shows them, for one call.
 `
 
 const environmentHelp = `Settings come from, later ones winning: defaults, the file of --config, the

@@ -89,8 +89,8 @@ func (o *outFlags) verify(cmd *cobra.Command) error {
 		return usagef(cmd.CommandPath()+" --help", "--limit wants 0 or more, got %d", o.limit)
 	}
 	for _, flag := range []string{"no-header", "time-format"} {
-		if f := cmd.Flags().Lookup(flag); f != nil && f.Changed && o.format != "table" && o.format != "csv" {
-			return usagef(cmd.CommandPath()+" --help", "--%s belongs to tables and CSV, not to --output %s", flag, o.format)
+		if f := cmd.Flags().Lookup(flag); f != nil && f.Changed && o.format != "table" && o.format != "text" && o.format != "csv" {
+			return usagef(cmd.CommandPath()+" --help", "--%s belongs to text, tables and CSV, not to --output %s", flag, o.format)
 		}
 	}
 	return nil

@@ -94,6 +94,9 @@ func newList[T any](a *app, cmd *cobra.Command, o *outFlags, schema, items strin
 			l.columns = append(l.columns, columns[i])
 		}
 	}
+	if len(o.fields) == 0 && cmd.Flags().Changed("fields") {
+		return nil, unknownField(cmd, "", names)
+	}
 	for _, name := range o.fields {
 		i := slices.Index(names, name)
 		if i < 0 {

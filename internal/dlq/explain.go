@@ -59,7 +59,7 @@ type Explanation struct {
 	Objects []check.Object
 	// Events are the Insights events that would be sent, masked.
 	Events []json.RawMessage
-	// Changed: the reason is not the one of the letter any more.
+	// Changed: it would not end as it did, as far as can be told without the API.
 	Changed bool
 }
 
@@ -82,7 +82,11 @@ func Explain(ctx context.Context, l *Letter, o ExplainOptions) (*Explanation, er
 	}
 	m := &report.Messages[0]
 	x := &Explanation{Row: l.Row(o.Mask, o.Limits), Today: string(m.Outcome), Reason: m.Reason, Hints: m.Hints, Objects: m.Objects}
-	x.Changed = m.Outcome != check.Refused || m.Reason != l.ReasonText()
+	if l.Stage() == event.StageDeliver {
+		x.Changed = m.Outcome != check.Delivered // the API is not asked
+	} else {
+		x.Changed = m.Outcome != check.Refused || m.Reason != l.ReasonText()
+	}
 	tokens := l.Tokens()
 	for _, e := range m.Events {
 		x.Events = append(x.Events, json.RawMessage(o.Mask.Text(string(e), tokens...)))

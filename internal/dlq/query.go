@@ -49,7 +49,7 @@ func DescribeKey(key string) (wants, about string) {
 // The table is made here because its functions lead back to it.
 func init() {
 	filterKeys = map[string]filterKey{
-		"reason": {wants: "REASON", about: "why it is dead: help reasons", parse: parseReasonValue},
+		"reason": {wants: "REASON", about: "why it is dead, see help reasons", parse: parseReasonValue},
 		"stage":  {wants: "decode, validate, join, encode or deliver", about: "the step that refused it", parse: parseStageValue},
 		"cause":  {wants: "c1-9f2ab01c", about: "the id of its cause, as dlq stats prints it", parse: parseCauseValue},
 		"field":  {wants: "items[].price", about: "the offending field; [] is any place, a * at the end any ending", parse: parseFieldValue},
@@ -61,7 +61,7 @@ func init() {
 			}
 			return strconv.FormatInt(n, 10), func(_ *Filter, l *Letter) bool { return int64(l.Partition) == n }, nil
 		}},
-		keyOffsets: {wants: "3:1200-1300, 3:1200-end, 3:1200 or -500", about: "offsets of the dead-letter topic, the second not included; -500: the last 500 of each partition", parse: func(v string) (string, matcher, error) {
+		keyOffsets: {wants: "3:1200-1300, 3:1200-end, 3:1200 or -500", about: "offsets of the dead-letter topic, the second one not included; -500 are the last 500 of each partition", parse: func(v string) (string, matcher, error) {
 			r, err := parseOffsets(v)
 			return r.String(), func(_ *Filter, l *Letter) bool { return r.covers(l) }, err
 		}},
@@ -69,8 +69,8 @@ func init() {
 		keyUntil:      {wants: "TIME", about: "failed before it", bound: bound(func(f *Filter) *time.Time { return &f.Until }, false)},
 		keyEventSince: {wants: "TIME", about: "happened at or after it", dear: true, bound: bound(func(f *Filter) *time.Time { return &f.EventSince }, true)},
 		keyEventUntil: {wants: "TIME", about: "happened before it", dear: true, bound: bound(func(f *Filter) *time.Time { return &f.EventUntil }, false)},
-		"type":        {wants: "shown, clicked, addedToCart or purchased", about: "the message's type; any other text is compared as it is", dear: true, parse: parseTypeValue},
-		"app": {wants: "NAME", about: "the message's application; default: also those that name none", dear: true, parse: func(v string) (string, matcher, error) {
+		"type":        {wants: "shown, clicked, addedToCart or purchased", about: "the message's type, or any other text as it stands there", dear: true, parse: parseTypeValue},
+		"app": {wants: "NAME", about: "the message's application; default is also that of those that name none", dear: true, parse: func(v string) (string, matcher, error) {
 			return v, func(_ *Filter, l *Letter) bool {
 				app := l.Payload().Application
 				return string(app) == v || app == nil && v == config.DefaultApplication
