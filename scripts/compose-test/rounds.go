@@ -109,7 +109,7 @@ func (t *test) killRound(ctx context.Context) error {
 	if err := t.setFaults(ctx); err != nil {
 		return err
 	}
-	if err := t.composed(ctx, "up", "-d", "worker"); err != nil {
+	if err := t.composed(ctx, "up", "-d", "--no-deps", "worker"); err != nil {
 		return err
 	}
 	if err := shop.wait(); err != nil {
@@ -176,7 +176,7 @@ func (t *test) setFaults(ctx context.Context, faults ...insightsfake.Fault) erro
 
 // scaleRound lets three workers share the partitions.
 func (t *test) scaleRound(ctx context.Context) error {
-	if err := t.composed(ctx, "--profile", "scale", "up", "-d", "worker", "worker-2", "worker-3"); err != nil {
+	if err := t.composed(ctx, "--profile", "scale", "up", "-d", "--no-deps", "worker-2", "worker-3"); err != nil {
 		return err
 	}
 	for _, service := range []string{"worker-2", "worker-3"} {
