@@ -69,7 +69,7 @@ stays in Kafka's topics, and for how long.
 The token is asked for once more, unless --confirm repeats it. It stands in no
 log. TOKEN may be -, which reads it from standard input.`,
 		Example: `  eventworker forget user-1234 --admin worker-0:9402 --admin worker-1:9402
-  eventworker forget user-1234 --confirm user-1234 --api --api-key-file delete.key`,
+  eventworker forget - --confirm user-1234 --api --api-key-file k < token.txt`,
 		Args: oneToken,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			token, err := a.tokenArgument(cmd, args[0])

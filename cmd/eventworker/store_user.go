@@ -41,7 +41,7 @@ is opened instead; a folder that another process has is refused. TOKEN may be -,
 which reads it from standard input. The token is masked in what is printed.`,
 		Example: `  eventworker store user user-1234 --admin 127.0.0.1:9402
   eventworker store user user-1234 --object sku-2 --at 2026-03-01T12:00:00Z
-  eventworker store user - --admin worker-0:9402 --admin worker-1:9402 -o json < token.txt`,
+  eventworker store user - --admin worker-0:9402 -o json < token.txt`,
 		Args: oneToken,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			token, err := a.tokenArgument(cmd, args[0])
