@@ -82,7 +82,7 @@ func (d *drawer) line() line {
 // times gives the line its record's and its own time: usual, late, ahead by a little, far ahead, too old.
 func (d *drawer) times(l *line) {
 	small := func() int64 { return rapid.Int64Range(0, 40).Draw(d.T, "by") }
-	switch rapid.SampledFrom([]int{0, 0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7}).Draw(d.T, "times") {
+	switch rapid.SampledFrom([]int{0, 0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 8, 8}).Draw(d.T, "times") {
 	case 1: // the message is older than its record
 		l.own = l.time - small()
 	case 2: // the record is late as well
@@ -101,6 +101,14 @@ func (d *drawer) times(l *line) {
 		l.own = oldest + rapid.SampledFrom([]int64{300, -300}).Draw(d.T, "old")
 	case 7:
 		l.own, l.time = l.time-small(), none
+	case 8: // at the edge of a window of an earlier line
+		if len(d.tr.lines) == 0 {
+			return
+		}
+		s := &d.tr.set
+		by := rapid.SampledFrom([]int64{0, s.window, s.clickWindow, s.dedupeWindow, -s.dedupeWindow, s.skew, -s.skew, s.lateness}).Draw(d.T, "edge")
+		from := d.tr.lines[rapid.IntRange(0, len(d.tr.lines)-1).Draw(d.T, "of line")].eventTime()
+		l.time = min(max(oldest+300, from+by+rapid.SampledFrom([]int64{0, 0, 1, -1}).Draw(d.T, "beside")), 900_000)
 	}
 }
 
@@ -136,7 +144,7 @@ func (d *drawer) objects(most int) (objects []string) {
 
 func (d *drawer) shown(l *line) {
 	if oneIn(d.T, 12, "facets") {
-		l.facets, l.index = []string{"nice & new", "é"}, d.index()
+		l.facets, l.index = []string{"nice&new", "é"}, d.index()
 		return
 	}
 	for n := rapid.IntRange(1, 2).Draw(d.T, "lists"); n > 0; n-- {

@@ -101,7 +101,7 @@ type driver struct {
 	want    map[reference.ID]int // events to come of the encoded message
 	outcome map[reference.ID][]seen
 	sent    map[reference.ID]int // the first life in which it was delivered, from 1
-	lent    []join.Message // what the task was handed in this chunk
+	lent    []join.Message       // what the task was handed in this chunk
 }
 
 func newDriver(t rapid.TB, tr *traffic, store keeper, delivered func(reference.ID) bool) *driver {
