@@ -26,12 +26,14 @@ type prefetched struct {
 	bytes int // of records held
 
 	cmds  []redis.Cmder
+	args  []any    // of cmds
 	alone aheadSet // one that was not read ahead
 }
 
 // aheadSet is what is known of a sorted set: its newest records, newest first, with what was added.
 type aheadSet struct {
 	key     []byte
+	name    string // the same, while it is being read
 	records []aheadRecord
 	fetched int   // members that were read
 	floor   int64 // the time of the oldest of them
@@ -150,6 +152,7 @@ const setsAtOnce = mostCommands / 2
 func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) error {
 	a := &s.ahead
 	scored := s.store.outside.Load()
+	a.args = a.args[:0]
 	cmds, looks := s.appendLooks(ctx, a.cmds[:0])
 	for i := range sets {
 		cmds = append(cmds, s.pageOf(ctx, &sets[i], page, scored))
@@ -172,13 +175,29 @@ func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) erro
 	return nil
 }
 
+// pageOf appends the command that reads the next page of a set.
 func (s *redisSection) pageOf(ctx context.Context, set *aheadSet, page int, scored bool) redis.Cmder {
-	from, to := strconv.Itoa(set.fetched), strconv.Itoa(set.fetched+page-1)
-	if scored {
-		return redis.NewStringSliceCmd(ctx, "zrevrange", string(set.key), from, to, "withscores")
+	a := &s.ahead
+	set.name = string(set.key)
+	from := len(a.args)
+	if set.fetched == 0 && page == firstPage {
+		a.args = append(a.args, zrevrange, &set.name, firstFrom, firstTo)
+	} else {
+		a.args = append(a.args, zrevrange, &set.name, set.fetched, set.fetched+page-1)
 	}
-	return redis.NewStringSliceCmd(ctx, "zrevrange", string(set.key), from, to)
+	if scored {
+		a.args = append(a.args, withScores)
+	}
+	return redis.NewStringSliceCmd(ctx, a.args[from:len(a.args):len(a.args)]...)
 }
+
+// Arguments that are the same each time.
+var (
+	zrevrange  any = "zrevrange"
+	withScores any = "withscores"
+	firstFrom  any = "0"
+	firstTo    any = strconv.Itoa(firstPage - 1)
+)
 
 // take takes in what a page brought. It reports false where scores are needed and were not asked for.
 func (s *redisSection) take(set *aheadSet, page []string, size int, scored bool) bool {

@@ -36,10 +36,12 @@ type outbox struct {
 	retired, free [][]byte
 
 	cmds []redis.Cmder
+	args []any // of cmds
 }
 
 type outSet struct {
 	key         []byte
+	name        string // the same, while it is being written
 	first, last int32
 	n           int32
 }
@@ -61,15 +63,10 @@ func (o *outbox) init() {
 	o.at = func(i int32) []byte { return o.sets[i].key }
 }
 
-// add encodes a member and puts it with its set.
-func (o *outbox) add(key []byte, time int64, build func([]byte) ([]byte, error)) (member []byte, err error) {
-	from := len(o.buf)
-	grown, err := build(o.buf)
-	if err != nil {
-		return nil, err
-	}
-	o.buf = grown
-	member = grown[from:len(grown):len(grown)]
+// add takes in the member at the end of buf, which is the outbox's buffer with it appended.
+func (o *outbox) add(key []byte, time int64, buf []byte) (member []byte) {
+	member = buf[len(o.buf):len(buf):len(buf)]
+	o.buf = buf
 	n := int32(len(o.members))
 	o.members = append(o.members, outMember{time, member, -1})
 	i, hash, ok := o.index.find(key, o.at)
@@ -79,7 +76,7 @@ func (o *outbox) add(key []byte, time int64, build func([]byte) ([]byte, error))
 		o.keys = append(o.keys, key...)
 		o.sets = append(o.sets, outSet{key: o.keys[k:len(o.keys):len(o.keys)], first: n, last: n, n: 1})
 		o.index[hash] = i
-		return member, nil
+		return member
 	}
 	set := &o.sets[i]
 	if set.n == 0 {
@@ -88,7 +85,7 @@ func (o *outbox) add(key []byte, time int64, build func([]byte) ([]byte, error))
 		o.members[set.last].next = n
 	}
 	set.last, set.n = n, set.n+1
-	return member, nil
+	return member
 }
 
 // of hands out the members of a set.
@@ -179,7 +176,7 @@ func (s *redisSection) write(ctx context.Context) error {
 	}
 	for i := 0; i < len(s.out.sets); {
 		o := &s.out
-		o.cmds = o.cmds[:0]
+		o.cmds, o.args = o.cmds[:0], o.args[:0]
 		size := 0
 		for ; i < len(o.sets) && len(o.cmds) < mostCommands-len(nodes)-1 && size < mostWritten; i++ {
 			size += s.writeSet(ctx, &o.sets[i])
@@ -202,27 +199,29 @@ func (s *redisSection) writeSet(ctx context.Context, set *outSet) (size int) {
 	if set.n == 0 {
 		return 0
 	}
-	var key any = string(set.key)
+	set.name = string(set.key) // clients of clusters read it
+	key := &set.name
 	before := any("-inf")
 	if s.before > math.MinInt64 {
 		before = &s.before
 	}
 	for n := set.first; n >= 0; {
-		args := make([]any, 0, 7+2*min(int(set.n), mostMembers))
-		args = append(args, evalsha, scripts.write.hash, "1", key, s.store.ttl, mostHistory, before)
+		from := len(o.args)
+		o.args = append(o.args, evalsha, scripts.write.hash, one, key, s.store.ttl, mostHistory, before)
 		for k := 0; n >= 0 && k < mostMembers; k++ {
 			m := &o.members[n]
-			args = append(args, &m.time, (*blob)(&m.bytes))
+			o.args = append(o.args, &m.time, (*blob)(&m.bytes))
 			size += len(m.bytes)
 			n = m.next
 		}
-		o.cmds = append(o.cmds, redis.NewIntCmd(ctx, args...))
+		o.cmds = append(o.cmds, redis.NewIntCmd(ctx, o.args[from:len(o.args):len(o.args)]...))
 	}
 	return size
 }
 
 var (
 	evalsha     any = "evalsha"
+	one         any = "1"
 	mostHistory any = strconv.Itoa(maxHistory)
 )
 

@@ -156,23 +156,45 @@ func (s *redisSection) SetCoverage(source uint16, c Coverage) {
 
 // AddImpression implements [Section]. What it takes stands on Redis after the next Flush.
 func (s *redisSection) AddImpression(user []byte, v *Impression) error {
-	return s.add(user, v.Place, v.Time, func(dst []byte) ([]byte, error) { return appendImpression(dst, v) })
+	if err := s.locate(user); err != nil {
+		return err
+	}
+	buf, err := appendImpression(s.out.buf, v)
+	if err == nil {
+		s.added(buf, v.Time, v.Place)
+	}
+	return err
 }
 
 // AddClick implements [Section].
 func (s *redisSection) AddClick(user []byte, v *Click) error {
-	return s.add(user, v.Place, v.Time, func(dst []byte) ([]byte, error) { return appendClick(dst, v) })
+	if err := s.locate(user); err != nil {
+		return err
+	}
+	buf, err := appendClick(s.out.buf, v)
+	if err == nil {
+		s.added(buf, v.Time, v.Place)
+	}
+	return err
 }
 
 // AddMark implements [Section].
 func (s *redisSection) AddMark(user []byte, v *Mark) error {
-	return s.add(user, v.Place, v.Time, func(dst []byte) ([]byte, error) { return appendMark(dst, v) })
+	if err := s.locate(user); err != nil {
+		return err
+	}
+	buf, err := appendMark(s.out.buf, v)
+	if err == nil {
+		s.added(buf, v.Time, v.Place)
+	}
+	return err
 }
 
 // errKey says that a key is none of those of key.go.
 var errKey = errors.New("querystore: a key names no application and token")
 
-func (s *redisSection) add(key []byte, place Place, time int64, build func([]byte) ([]byte, error)) error {
+// locate finds the set of a key.
+func (s *redisSection) locate(key []byte) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
@@ -181,16 +203,17 @@ func (s *redisSection) add(key []byte, place Place, time int64, build func([]byt
 		return errKey
 	}
 	s.key = appendSetKey(s.key[:0], s.store.opts.KeyPrefix, user, kind)
-	member, err := s.out.add(s.key, time, build)
-	if err != nil {
-		return err
-	}
+	return nil
+}
+
+// added puts the member that was appended to the outbox's buffer where it belongs.
+func (s *redisSection) added(buf []byte, time int64, place Place) {
+	member := s.out.add(s.key, time, buf)
 	if int(place.Source) < len(s.covered) {
 		c := &s.covered[place.Source]
 		c.Written = max(c.Written, place.Offset+1)
 	}
 	s.ahead.added(s.key, time, member)
-	return nil
 }
 
 // Expire implements [Section]: it is remembered for the next writes.
