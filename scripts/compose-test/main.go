@@ -114,7 +114,7 @@ type test struct {
 	ports   ports
 	// traffic counts the messages that were sent in rounds whose truth is checked.
 	traffic uint64
-	seed    int
+	seed    uint64                   // of the last round
 	lastEnd time.Time                // of the last round
 	killed  []consume.GroupPartition // as they were at the kill
 }

@@ -10,13 +10,10 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"eventworker/internal/consume"
+	"eventworker/internal/demo"
 	"eventworker/internal/insightsfake"
 	"eventworker/internal/storefront"
 )
@@ -87,11 +84,9 @@ func (t *test) killRound(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	shop, err := t.simulate(ctx, killCount)
-	if err != nil {
+	if err := t.publish(ctx, killCount); err != nil {
 		return err
 	}
-	defer shop.stop()
 	err = until(ctx, time.Minute, func(ctx context.Context) error {
 		now, err := t.accepted(ctx)
 		if err == nil && now == before {
@@ -110,9 +105,6 @@ func (t *test) killRound(ctx context.Context) error {
 		return err
 	}
 	if err := t.composed(ctx, "up", "-d", "--no-deps", "worker"); err != nil {
-		return err
-	}
-	if err := shop.wait(); err != nil {
 		return err
 	}
 	if err := t.healthy(ctx, "worker"); err != nil {
@@ -194,12 +186,7 @@ func (t *test) scaleRound(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	shop, err := t.simulate(ctx, scaleCount)
-	if err != nil {
-		return err
-	}
-	defer shop.stop()
-	if err := shop.wait(); err != nil {
+	if err := t.publish(ctx, scaleCount); err != nil {
 		return err
 	}
 	if err := t.settled(ctx, "worker", "worker-2", "worker-3"); err != nil {
@@ -209,12 +196,6 @@ func (t *test) scaleRound(ctx context.Context) error {
 		return err
 	}
 	return t.composed(ctx, "--profile", "scale", "stop", "worker-2", "worker-3")
-}
-
-// traffic is a simulator in a container of its own.
-type traffic struct {
-	cmd   *exec.Cmd
-	ended chan error
 }
 
 // The time that a further round spans, and what lies between rounds: nothing of a round decides what
@@ -227,54 +208,38 @@ const (
 	roundAge = time.Minute
 )
 
-// simulate starts further traffic, as fast as can be, with times of its own after those of the round
-// before. Nothing comes minutes late, for that would be after the round.
-func (t *test) simulate(ctx context.Context, count int) (*traffic, error) {
+// publish writes further traffic through the published port, as fast as can be, with times of its own
+// after those of the round before. Nothing comes minutes late, for that would be after the round. The
+// simulator numbers carts and purchases from 0, so those of a round get ids of their own.
+func (t *test) publish(ctx context.Context, count uint64) error {
 	end := time.Now().Add(-roundAge)
 	if next := t.lastEnd.Add(roundGap + roundSpan); end.Before(next) {
 		end = next
 	}
-	end = end.Add(time.Second).Truncate(time.Second)
 	t.lastEnd = end
 	select {
 	case <-time.After(time.Until(end.Add(roundAge))):
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	t.traffic += uint64(count)
+	group, err := t.group(ctx)
+	if err != nil {
+		return err
+	}
 	t.seed++
-	args := append(slices.Clone(t.compose[1:]), "run", "--rm", "-T", "--no-deps", "simulator", "simulate", "--brokers=kafka:29092",
-		"--count="+strconv.Itoa(count), "--seed="+strconv.Itoa(100+t.seed), "--poison=0.03", "--late=0",
-		"--duration="+roundSpan.String(), "--end="+end.UTC().Format(time.RFC3339))
-	cmd := t.command(ctx, t.compose[0], args...)
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		return nil, err
+	shop, err := storefront.NewGenerator(storefront.Config{Seed: 100 + t.seed, Messages: count, Topic: topic, Partitions: int32(len(group.Partitions)),
+		Poison: 0.03, Late: -1, Duration: roundSpan, End: end})
+	if err != nil {
+		return err
 	}
-	s := &traffic{cmd: cmd, ended: make(chan error, 1)}
-	go func() {
-		err := cmd.Wait()
-		if err != nil {
-			err = failed(ctx, t.compose[0], cmd.Args[1:], err, []byte(said.String()))
+	t.traffic += count
+	own := []byte(fmt.Sprintf(`"round-%d-`, t.seed))
+	rename := func(m *storefront.Message) {
+		for _, id := range [][]byte{[]byte(`"addedToCart-`), []byte(`"purchased-`)} {
+			m.Value = bytes.ReplaceAll(m.Value, id, append(own, id[1:]...))
 		}
-		s.ended <- err
-	}()
-	return s, nil
-}
-
-func (s *traffic) wait() error {
-	err := <-s.ended
-	s.ended <- err // for stop
-	return err
-}
-
-// stop ends it, if it has not ended.
-func (s *traffic) stop() {
-	if s.cmd.ProcessState == nil {
-		_ = s.cmd.Cancel()
 	}
-	<-s.ended
+	return demo.Produce(ctx, []string{t.address("KAFKA_PORT")}, shop, rename, func() {})
 }
 
 // group is the consumer group as the broker sees it.
