@@ -89,13 +89,10 @@ func (t *Task[M]) announce(src *source, msg Message) (counts bool) {
 	if msg.Value == nil || f.decoder.Decode(msg.Value, &f.ev) != nil {
 		return false
 	}
-	if r := t.place(); r != nil {
-		return moves(r)
+	if f.verdict = t.place(); f.verdict != nil || !t.rules.apps[f.app].served {
+		return t.moves(f)
 	}
-	if !t.rules.apps[f.app].served {
-		return true
-	}
-	if t.dedupes() && (f.ev.Type != event.Shown || msg.Replay != nil) {
+	if t.dedupes() {
 		mark := f.claimKey()
 		t.key(func(dst []byte) []byte { return querystore.AppendMarkKey(dst, f.user, (*[16]byte)(&mark)) })
 	}

@@ -84,8 +84,9 @@ func (t *Task[M]) dedupes() bool {
 	return f.msg.Replay != nil || f.ev.ID != nil && t.rules.dedupe[f.ev.Type]
 }
 
-// shownAgain sends the views of a replayed shown message, unless a copy of it was delivered before.
-func (t *Task[M]) shownAgain() error {
+// shownOnce sends the views of a shown message, unless a copy of it was delivered before. Impressions of
+// copies are stored regardless.
+func (t *Task[M]) shownOnce() error {
 	if t.claim() {
 		return nil
 	}
@@ -98,8 +99,11 @@ func (t *Task[M]) shownAgain() error {
 		t.copied()
 		return nil
 	}
-	if t.f.restores() {
-		t.unclaim()
+	f := t.f
+	if f.resolved = f.resolved[:0]; !t.rules.apps[f.app].lacksIndex(&f.ev) {
+		if err := t.remark(); err != nil {
+			return err
+		}
 	}
 	t.shown()
 	return nil

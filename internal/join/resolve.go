@@ -61,6 +61,7 @@ func (t *Task[M]) decide() error {
 			break
 		}
 	}
+	f.due = due
 	return t.finish(item)
 }
 

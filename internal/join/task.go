@@ -109,6 +109,8 @@ type Task[M comparable] struct {
 	lookup      *lookup
 	build       builder
 	waiting     waiting[M]
+	seen        []int64       // scratch of stir
+	liveBlocks  *userWaits[M] // whose items wait for the live message to be decided
 	claims      claims[M]
 	effects     effects
 	ahead       ahead[M]
@@ -138,6 +140,8 @@ type frame[M any] struct {
 	seen     int64 // the progress of its source when it was read
 	user     []byte
 	waited   *held[M] // the message's earlier waiting, nil at first
+	waits    bool     // it was made to wait
+	due      int64    // what the log had to reach for its decision
 	expired  bool     // it has waited as long as a miss may
 	claimed  bool     // the message holds the claim on its id
 	kept     bool
@@ -205,7 +209,7 @@ func (t *Task[M]) Handle(i int, m M, msg Message) error {
 	f, src := t.live, t.sources.list[i]
 	t.f = f
 	if t.at == idle {
-		f.m, f.msg, f.src, f.app, f.waited, f.expired, f.claimed, f.kept, f.slot = m, msg, src, -1, nil, false, false, false, -1
+		f.m, f.msg, f.src, f.app, f.waited, f.waits, f.expired, f.claimed, f.kept, f.slot, f.due = m, msg, src, -1, nil, false, false, false, false, -1, 0
 		f.verdict = nil
 		if msg.Value == nil {
 			t.sources.advance(src, msg.Offset+1)
@@ -232,7 +236,7 @@ func (t *Task[M]) Handle(i int, m M, msg Message) error {
 // progress notes that the live message was read.
 func (t *Task[M]) progress() {
 	f, src := t.live, t.live.src
-	if moves(f.verdict) {
+	if t.moves(f) {
 		src.progress = max(src.progress, f.at)
 	}
 	if f.msg.Offset+1 >= src.Deliver {
@@ -243,10 +247,11 @@ func (t *Task[M]) progress() {
 	f.seen = src.progress
 }
 
-// moves says whether a message with this verdict moves the progress of its source
-// (docs/contract.md, section 9).
-func moves(r *event.Refusal) bool {
-	return r == nil || r.Reason > event.Future || r.Reason == event.UnknownApplication
+// moves says whether a decoded message moves the progress of its source (docs/contract.md, section 9).
+// One that is far ahead of the clock never does: all that waits would be believed at once.
+func (t *Task[M]) moves(f *frame[M]) bool {
+	r := f.verdict
+	return (r == nil || r.Reason > event.Future || r.Reason == event.UnknownApplication) && f.stamp <= t.now+futureTolerance
 }
 
 // goOn does what is left to do for the live message once it is read.
@@ -263,6 +268,7 @@ func (t *Task[M]) goOn() error {
 		} else if err := t.first(); err != nil {
 			return err
 		}
+		t.liveDecided()
 		t.at = following
 	}
 	if err := t.unblock(); err != nil {
@@ -282,8 +288,8 @@ func (t *Task[M]) first() error {
 	case !t.rules.apps[f.app].served:
 		t.absorb(OtherApplication)
 		return nil
-	case f.ev.Type == event.Shown && f.msg.Replay != nil:
-		return t.shownAgain()
+	case f.ev.Type == event.Shown && t.dedupes():
+		return t.shownOnce()
 	case f.ev.Type == event.Shown:
 		t.shown()
 		return nil
@@ -305,6 +311,9 @@ func (t *Task[M]) place() *event.Refusal {
 	a := &t.rules.apps[f.app]
 	f.user = append(append(append(f.user[:0], a.name...), 0), f.ev.UserToken...)
 	t.misplaced()
+	if !a.served {
+		return nil // its own group judges it
+	}
 	if field, index := a.strangeIndex(&f.ev); field != "" {
 		return f.refuse(event.Invalid, event.StageValidate, field, "index.allowed",
 			"index "+shorten(index)+" is not among the indices of application "+a.name)

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"eventworker/internal/event"
 )
 
 // held is a message that waits: a click, add-to-cart or purchase whose answers are not final.
@@ -124,9 +126,50 @@ func (t *Task[M]) reached(at int64, l level, item, expired bool) bool {
 
 // blockedBy says whether a click that a look-up at this level must take into account still waits.
 func (t *Task[M]) blockedBy(u *userWaits[M], at int64, limits []int64) bool {
-	return u != nil && !t.rules.bestEffort && slices.ContainsFunc(u.list, func(h *held[M]) bool {
+	if u == nil || t.rules.bestEffort {
+		return false
+	}
+	if t.blockedByLive(u, at, limits) {
+		t.liveBlocks = u
+		return true
+	}
+	return slices.ContainsFunc(u.list, func(h *held[M]) bool {
 		return !h.item && h.at <= at && h.offset < limits[h.src.id]
 	})
+}
+
+// blockedByLive says whether the record that makes an item final is itself a click that the item must take
+// into account: read in another order it would have been there before.
+func (t *Task[M]) blockedByLive(u *userWaits[M], at int64, limits []int64) bool {
+	l := t.live
+	return t.at == releasing && l.verdict == nil && l.ev.Type == event.Clicked && l.at <= at && l.msg.Offset < limits[l.src.id] && u.key == string(l.user)
+}
+
+// liveDecided lets items go on that waited for the live message, if it does not wait itself.
+func (t *Task[M]) liveDecided() {
+	u := t.liveBlocks
+	if t.liveBlocks = nil; u == nil || t.live.waits {
+		return
+	}
+	t.stir(u, t.live.src, t.live.msg.Offset, t.live.at, t.live.due)
+}
+
+// stir has the items of a user looked at that wait only for clicks, one of which was decided. Those that
+// waited for it see what it saw.
+func (t *Task[M]) stir(u *userWaits[M], src *source, offset, at, due int64) {
+	for _, item := range u.list {
+		if !item.blocked || at > item.at || due <= item.due {
+			continue
+		}
+		t.seen = t.sources.limits(t.seen, item.src, item.offset, item.seen, item.due)
+		if offset < t.seen[src.id] {
+			item.due = due
+		}
+	}
+	if !u.stirred {
+		u.stirred = true
+		t.waiting.stirred = append(t.waiting.stirred, u)
+	}
 }
 
 // wait holds the frame's message until the log says more, or only until earlier clicks are decided.
@@ -135,7 +178,7 @@ func (t *Task[M]) wait(l level, item, blocked bool) {
 	if h == nil {
 		h = t.hold(item)
 	}
-	h.level, h.blocked = l, blocked
+	h.level, h.blocked, t.f.waits = l, blocked, true
 	h.due = max(h.due, t.rules.due(h.at, l))
 	if !blocked {
 		q := int(l)
@@ -332,14 +375,6 @@ func (t *Task[M]) decided() {
 	case len(u.list) == 0:
 		delete(t.waiting.users, u.key)
 	case !h.item:
-		for _, item := range u.list {
-			if item.blocked {
-				item.due = max(item.due, h.due) // it sees what the click saw
-			}
-		}
-		if !u.stirred {
-			u.stirred = true
-			t.waiting.stirred = append(t.waiting.stirred, u)
-		}
+		t.stir(u, h.src, h.offset, h.at, h.due)
 	}
 }
