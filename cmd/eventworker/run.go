@@ -12,6 +12,7 @@ import (
 
 	"eventworker/internal/config"
 	"eventworker/internal/telemetry"
+	"eventworker/internal/trace"
 	"eventworker/internal/worker"
 )
 
@@ -62,8 +63,18 @@ func (a *app) runWorker(ctx context.Context, untilCaughtUp bool) error {
 	build := buildOf()
 	metrics.SetBuild(build.Version, build.Commit, build.Go)
 	tuneMemory(log)
+	tracer, err := trace.FromEnvironment(ctx, build.Version, log.Named("trace"))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := tracer.Close(ctx); err != nil {
+			log.Warn("the last spans were not sent", zap.Error(err))
+		}
+	}()
 	w, err := worker.New(cfg, worker.Options{
-		Log: log, Metrics: metrics, Version: build.Version, UntilCaughtUp: untilCaughtUp,
+		Tracer: tracer,
+		Log:    log, Metrics: metrics, Version: build.Version, UntilCaughtUp: untilCaughtUp,
 		Loaded: loaded, Load: func() (*config.Loaded, error) { return a.loadConfig(true) }, SetLogLevel: setter(level),
 	})
 	if err != nil {

@@ -151,6 +151,9 @@ func (a *Application) Close() {
 	}
 }
 
+// Host is the host of the API that requests go to.
+func (a *Application) Host() string { return a.client.url.Hostname() }
+
 // Name is the application's name in the configuration.
 func (a *Application) Name() string { return a.cfg.Name }
 

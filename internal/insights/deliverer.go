@@ -32,6 +32,16 @@ type DelivererConfig[R any] struct {
 	// right to deliver is in doubt, as when a group member has not been heard for its session
 	// time-out. Events wait, and it is asked again within a second. nil: always.
 	MaySend func() bool
+	// Span is called before each request with its events and the number of the try, from 1; the Span it
+	// gives is ended after it. It must not wait. nil: there are none.
+	Span func(events []batch.Entry[R], attempt int) Span
+}
+
+// Span follows one request.
+type Span interface {
+	// EndRequest says how it ended: the HTTP status, 0 without an answer, and the kind of failure, empty for
+	// events that were delivered.
+	EndRequest(status int, kind string)
 }
 
 // Deliverer delivers batches of one application and tells what became of each event, for the life

@@ -24,8 +24,15 @@ func (d *Deliverer[R]) send(ctx context.Context, it *item[R], t ticket) {
 		d.app.reloadKey()
 	}
 	started := time.Now().UnixMilli()
+	var span Span
+	if d.cfg.Span != nil {
+		span = d.cfg.Span(it.b.Entries[i:j], sent.attempts+1)
+	}
 	requests, err := d.app.client.send(ctx, it.b.Part(i, j), sent.attempts+1, d.mayRepeat(sent))
 	sent.count(requests, started, err)
+	if span != nil {
+		span.EndRequest(sent.status, failureKind(err))
+	}
 	rest, again := d.judge(t, sent, err)
 	d.land(it, sent, rest, again)
 }
@@ -40,6 +47,14 @@ func (it *item[R]) count(requests int, started int64, err error) {
 		it.firstFailed = started
 	}
 	it.status = statusOf(err)
+}
+
+// failureKind is resultOf for failures, empty for none.
+func failureKind(err error) string {
+	if err == nil {
+		return ""
+	}
+	return resultOf(err)
 }
 
 func statusOf(err error) int {

@@ -18,6 +18,7 @@ import (
 	"eventworker/internal/event"
 	"eventworker/internal/insights"
 	"eventworker/internal/telemetry"
+	spans "eventworker/internal/trace"
 )
 
 // generation is everything that lives from one rebalance of the group to the next.
@@ -48,7 +49,7 @@ func (w *Worker) Serve(ctx context.Context, source *consume.Generation, drain fu
 			g.deliverers, g.builders = append(g.deliverers, nil), append(g.builders, nil)
 			continue
 		}
-		d := insights.NewDeliverer(w.apps[app], w.delivererConfig(source), func(b *batch.Batch[part], from, to int, o insights.Outcome) {
+		d := insights.NewDeliverer(w.apps[app], w.delivererConfig(source, app), func(b *batch.Batch[part], from, to int, o insights.Outcome) {
 			g.outcomes(w.tallies[app], b, from, to, o)
 		})
 		g.deliverers = append(g.deliverers, d)
@@ -254,7 +255,7 @@ func newLetter(m message, refusal event.Refusal) *deadletter.Letter {
 	rec, p := m.record(), m.batch.chunk.Partition
 	letter := &deadletter.Letter{
 		Topic: p.Topic, Partition: p.ID, Offset: rec.Offset, Timestamp: rec.Time,
-		Key: rec.Key, Value: rec.Value, Headers: rec.Headers, Refusal: refusal,
+		Key: rec.Key, Value: rec.Value, Headers: rec.Headers, Refusal: refusal, Traceparent: spans.Format(m.batch.span),
 	}
 	inherit(letter)
 	return letter

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"eventworker/internal/consume"
 	"eventworker/internal/deadletter"
 	"eventworker/internal/event"
@@ -29,6 +31,8 @@ type progress struct {
 	// left counts the events of each message that have no outcome yet; above kindShift is their type, and
 	// above that are the bits of skip.go.
 	left []atomic.Int32
+
+	span trace.SpanContext // of the chunk; invalid without tracing
 
 	failed atomic.Bool // failures has an entry
 	mu     sync.Mutex

@@ -215,6 +215,7 @@ func (r *runner) handle(ctx context.Context, i int, chunk *consume.Chunk) error 
 	next := chunk.Records[n-1].Offset + 1
 	progress := newProgress(chunk, r)
 	chunk.Tag(progress)
+	defer r.w.traceChunk(progress).End()
 	r.way, r.at = newLeg(n), i
 	for k := 0; k < n; k += join.ReadAhead {
 		if err := r.handleSome(ctx, progress, k, min(k+join.ReadAhead, n)); err != nil || ctx.Err() != nil {

@@ -146,7 +146,7 @@ func (w *Worker) newApplications() error {
 	return nil
 }
 
-func (w *Worker) delivererConfig(g *consume.Generation) insights.DelivererConfig[part] {
+func (w *Worker) delivererConfig(g *consume.Generation, app int) insights.DelivererConfig[part] {
 	d := &w.cfg.Delivery
 	return insights.DelivererConfig[part]{
 		MaxBytes: int(w.cfg.Batch.MaxBytes), MaxEventAge: d.MaxEventAge, MaxElapsedTime: d.MaxElapsedTime,
@@ -154,6 +154,7 @@ func (w *Worker) delivererConfig(g *consume.Generation) insights.DelivererConfig
 		IsPurchase:          func(p part) bool { return p.Purchase },
 		DeadLetterAmbiguous: d.Ambiguous.Purchases == "dead-letter",
 		MaySend:             g.Alive,
+		Span:                w.requestSpans(w.apps[app].Name(), w.apps[app].Host()),
 	}
 }
 

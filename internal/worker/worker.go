@@ -27,6 +27,7 @@ import (
 	"eventworker/internal/join"
 	"eventworker/internal/querystore"
 	"eventworker/internal/telemetry"
+	"eventworker/internal/trace"
 )
 
 // Options are what a caller adds to the configuration. The zero value will do.
@@ -45,6 +46,8 @@ type Options struct {
 	Loaded *config.Loaded
 	// SetLogLevel changes the level of Log; nil: it stays.
 	SetLogLevel func(level string) error
+	// Tracer makes spans of chunks and requests; nil: none.
+	Tracer *trace.Tracer
 	// Dial replaces the network to the brokers; nil: the system's.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }

@@ -1,0 +1,187 @@
+package trace
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/otel/trace"
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+// receiver takes spans as a collector does.
+type receiver struct {
+	collector.UnimplementedTraceServiceServer
+	got []*tracepb.ResourceSpans
+}
+
+func (r *receiver) Export(_ context.Context, req *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	r.got = append(r.got, req.GetResourceSpans()...)
+	return &collector.ExportTraceServiceResponse{}, nil
+}
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	body, _ := io.ReadAll(req.Body)
+	var export collector.ExportTraceServiceRequest
+	if req.URL.Path != "/v1/traces" || proto.Unmarshal(body, &export) != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	_, _ = r.Export(req.Context(), &export)
+	w.Header().Set("Content-Type", "application/x-protobuf")
+}
+
+// clean takes the variables of OpenTelemetry out of the environment.
+func clean(t *testing.T) {
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OTEL_") {
+			t.Setenv(name, "")
+			os.Unsetenv(name)
+		}
+	}
+}
+
+func TestSpansReachACollectorByEitherProtocol(t *testing.T) {
+	for _, protocol := range []string{"", "http/protobuf", "grpc"} {
+		clean(t)
+		r := &receiver{}
+		if protocol == "grpc" {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := grpc.NewServer()
+			collector.RegisterTraceServiceServer(s, r)
+			go func() { _ = s.Serve(l) }()
+			defer s.Stop()
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+l.Addr().String())
+		} else {
+			s := httptest.NewServer(r)
+			defer s.Close()
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", s.URL)
+		}
+		t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+		t.Setenv("OTEL_SERVICE_NAME", "shop-events")
+		tracer, err := FromEnvironment(t.Context(), "v1", zap.NewNop())
+		if err != nil || tracer == nil {
+			t.Fatalf("%q: %v %v", protocol, tracer, err)
+		}
+		span := tracer.Chunk("events", 3, 42, 7)
+		to, ok := Parse([]byte(parent))
+		if !ok || !span.Recording() {
+			t.Fatalf("%q: parsed %t, recording %t", protocol, ok, span.Recording())
+		}
+		span.Link(to)
+		span.End()
+		request := tracer.Request("default", "insights.us.algolia.io", 7, 2)
+		request.EndRequest(503, "retryable")
+		if err := tracer.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.got) == 0 {
+			t.Fatalf("%q: nothing arrived", protocol)
+		}
+		spans := r.got[0].GetScopeSpans()[0].GetSpans()
+		if len(spans) != 2 || spans[0].GetName() != "process events" || len(spans[0].GetLinks()) != 1 || spans[0].GetParentSpanId() != nil ||
+			spans[1].GetStatus().GetCode() != tracepb.Status_STATUS_CODE_ERROR {
+			t.Errorf("%q: %v", protocol, spans)
+		}
+		if about := r.got[0].GetResource().String(); !strings.Contains(about, "shop-events") || !strings.Contains(about, "v1") {
+			t.Errorf("%q: the resource is %s", protocol, about)
+		}
+	}
+}
+
+func TestTracesAreOffUnlessAnEndpointIsSet(t *testing.T) {
+	for _, env := range []map[string]string{
+		{},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_SDK_DISABLED": "true"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_EXPORTER": "none"},
+	} {
+		clean(t)
+		for name, value := range env {
+			t.Setenv(name, value)
+		}
+		if tracer, err := FromEnvironment(t.Context(), "v1", zap.NewNop()); tracer != nil || err != nil {
+			t.Errorf("%v: %v %v", env, tracer, err)
+		}
+	}
+	clean(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+	if _, err := FromEnvironment(t.Context(), "v1", zap.NewNop()); err == nil || !strings.Contains(err.Error(), "http/protobuf, grpc") {
+		t.Errorf("an unknown protocol: %v", err)
+	}
+	var none *Tracer
+	span := none.Chunk("events", 0, 0, 1)
+	if span.Recording() || span.Context().IsValid() {
+		t.Error("no tracer, and a span")
+	}
+	span.End()
+	none.Request("a", "h", 1, 1).EndRequest(200, "")
+	if err := none.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSamplerOfTheEnvironmentHolds(t *testing.T) {
+	clean(t)
+	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
+	tracer, err := New(t.Context(), "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tracer.Close(t.Context()) }()
+	if tracer.Chunk("events", 0, 0, 1).Recording() {
+		t.Error("a span is recorded although the sampler says no")
+	}
+}
+
+func TestParseKeepsToTheStandard(t *testing.T) {
+	c, ok := Parse([]byte(parent))
+	if !ok || Format(c) != parent || !c.IsRemote() {
+		t.Errorf("%v %t", c, ok)
+	}
+	unsampled := strings.TrimSuffix(parent, "01") + "00"
+	if c, ok := Parse([]byte(unsampled)); !ok || Format(c) != unsampled {
+		t.Errorf("%v %t", c, ok)
+	}
+	if _, ok := Parse([]byte("01" + parent[2:] + "-more")); !ok {
+		t.Error("a later version that begins alike is refused")
+	}
+	for _, wrong := range []string{"", "garbage", parent + "-more", "ff" + parent[2:], strings.ToUpper(parent), parent[:54], strings.ReplaceAll(parent, "-", "_"),
+		"00-00000000000000000000000000000000-00f067aa0ba902b7-01", "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", "01" + parent[2:] + "more"} {
+		if c, ok := Parse([]byte(wrong)); ok {
+			t.Errorf("%q is taken as %v", wrong, c)
+		}
+	}
+	if Format(trace.SpanContext{}) != "" {
+		t.Error("no span, and a text")
+	}
+}
+
+func BenchmarkChunkWithoutTracer(b *testing.B) {
+	var t *Tracer
+	b.ReportAllocs()
+	for b.Loop() {
+		span := t.Chunk("events", 3, 42, 500)
+		if span.Recording() {
+			b.Fatal("recording")
+		}
+		span.End()
+	}
+}
