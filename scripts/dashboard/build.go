@@ -63,7 +63,7 @@ func newDashboard() *dashboard {
 func variables() []variable {
 	all := map[string]any{"text": "All", "value": "$__all"}
 	return []variable{
-		{Name: "datasource", Label: "Data source", Type: "datasource", Query: "prometheus", Current: map[string]any{}},
+		{Name: "datasource", Label: "Data source", Type: "datasource", Query: "prometheus", Current: map[string]any{"text": "default", "value": "default"}},
 		{
 			Name: "job", Label: "Job (a group of workers)", Type: "query", Datasource: source, Refresh: 2, Sort: 1, Multi: true, IncludeAll: true, AllValue: ".+", Current: all,
 			Definition: "label_values(eventworker_build_info, job)", Query: map[string]any{"query": "label_values(eventworker_build_info, job)", "refId": "job"},
