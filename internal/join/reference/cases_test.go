@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"eventworker/internal/join/reference"
 )
 
 // readingsPerCase is how many orders of reading a case without a read line is tried in.
@@ -34,8 +32,7 @@ func TestCases(t *testing.T) {
 			for _, ops := range readings {
 				tr.readings = [][]op{ops}
 				records, _ := tr.log()
-				want := reference.Join(tr.input(records, steps(ops, records)))
-				if wrong := play(t, tr, ops, newMemory(), want); len(wrong) > 0 {
+				if wrong := play(t, tr, ops, newMemory(), tr.want(ops, records)); len(wrong) > 0 {
 					t.Errorf("%s\n\n%s", strings.Join(wrong, "\n"), tr)
 				}
 			}

@@ -69,7 +69,7 @@ func (d *driver) compareOne(id reference.ID, want *reference.Outcome) string {
 			continue
 		}
 		told++
-		if d.knownDifference(id) {
+		if d.forgotten(id, s.life) {
 			continue
 		}
 		if s.absorbed == "duplicate" && d.sent[id] > 0 && d.sent[id] <= s.life {
@@ -85,21 +85,14 @@ func (d *driver) compareOne(id reference.ID, want *reference.Outcome) string {
 	return ""
 }
 
-// knownDifference: findings that are not mended yet.
-func (d *driver) knownDifference(id reference.ID) bool {
-	l := d.lineOf(id)
-	if l.app == "elsewhere" {
-		return true
-	}
-	if l.kind == "a" || l.kind == "p" {
-		for k := range d.tr.lines {
-			c := &d.tr.lines[k]
-			if c.kind == "c" && c.source != l.source && c.eventTime() == l.eventTime() && c.user == l.user {
-				return true
-			}
+// forgotten says whether another source had reached the message's time before the life began: where, is forgotten then.
+func (d *driver) forgotten(id reference.ID, life int) bool {
+	for s := range d.tr.sources {
+		if life > 0 && s != id.Source && d.begins[life][s] >= d.lineOf(id).eventTime()+epoch {
+			return true
 		}
 	}
-	return l.kind == "s" && l.id != "" && strings.Contains(d.tr.set.dedupe, "s")
+	return false
 }
 
 func (l *line) eventTime() int64 {
@@ -143,6 +136,15 @@ func textOf(events []string, absorbed, refused string) string {
 // input is the reference's.
 func (tr *traffic) input(records [][]reference.Record, steps []reference.Step) *reference.Input {
 	return &reference.Input{Config: tr.set.config(), Now: now, Sources: tr.sources, Records: records, Steps: steps, Delivered: partly}
+}
+
+// want is the reference's answer for a reading. What is read again after a crash has no moments of its own: then
+// the log alone counts.
+func (tr *traffic) want(ops []op, records [][]reference.Record) [][]reference.Outcome {
+	if slices.ContainsFunc(ops, func(o op) bool { return o.kind == opCrash }) {
+		return reference.Join(tr.input(records, reference.Whole(records)))
+	}
+	return reference.Join(tr.input(records, steps(ops, records)))
 }
 
 // play reads the traffic once through the join and gives the differences to the reference.

@@ -116,26 +116,40 @@ func (j *joiner) ownWay(m *message) Outcome {
 	return j.conclude(m, found)
 }
 
-// resolve looks the objects of the message up, at most twice.
+// resolve looks the objects of the message up, at most twice: when the sources were read to its time, and when
+// they were read to where a miss is believed. Both wait for earlier clicks of the user.
 func (j *joiner) resolve(m *message) ([]resolved, view) {
 	c := j.in.Config
-	at := j.reached(m.handled, m.time, j.concerned(m), false)
-	v := j.cut(m, m.time, at)
-	if m.typ != event.Clicked && j.waitsForClicks(m) {
-		v = j.waitedFor(m, v)
-	}
+	at, v := j.final(m, m.handled, m.time, false, view{})
 	found := j.lookUpAll(m, v)
-	if !slices.ContainsFunc(found, func(r resolved) bool { return r.open }) {
-		return found, v
+	if slices.ContainsFunc(found, func(r resolved) bool { return r.open }) {
+		late := m.time + max(c.AllowedLateness.Milliseconds(), c.ClockSkew.Milliseconds())
+		at, v = j.final(m, at, late, true, v)
+		m.waited = j.in.Steps[at].Kind == Tick
+		found = j.lookUpAll(m, v)
 	}
-	late := m.time + max(c.AllowedLateness.Milliseconds(), c.ClockSkew.Milliseconds())
-	at = j.reached(at, late, j.concerned(m), true)
-	m.waited = j.in.Steps[at].Kind == Tick
-	second, _ := v.wider(j.cut(m, late, at))
-	if m.typ != event.Clicked && j.waitsForClicks(m) {
-		second = j.waitedFor(m, second)
+	m.step = at
+	return found, v
+}
+
+// final is the first step, not before from, at which the sources were read to t and the earlier clicks are
+// decided, and what the message sees then, beside what it saw before.
+func (j *joiner) final(m *message, from int, t int64, miss bool, before view) (int, view) {
+	for s := from; ; s++ {
+		if s = j.reached(s, t, j.concerned(m), miss); s < 0 {
+			s = len(j.in.Steps) - 1
+		}
+		v := j.cut(m, t, s)
+		if before.seen != nil {
+			v, _ = v.wider(before)
+		}
+		if m.typ == event.Clicked || !j.waitsForClicks(m) {
+			return s, v
+		}
+		if wide, decided := j.waitedFor(m, v); decided <= s || s == len(j.in.Steps)-1 {
+			return s, wide
+		}
 	}
-	return j.lookUpAll(m, second), second
 }
 
 // waitsForClicks says whether an item of the message waits for earlier clicks: one with a queryID of its own

@@ -3,6 +3,7 @@ package reference_test
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"pgregory.net/rapid"
 
@@ -68,6 +69,9 @@ func (d *drawer) line() line {
 	if oneIn(d.T, 3, "has id") {
 		l.id = d.pick("id", "1", "2") + d.tr.sources[l.source].Topic
 	}
+	if l.kind == "c" && l.id != "" && strings.Contains(d.tr.set.dedupe, "c") {
+		l.user = "w" // whose items do not depend on when the outcome of a click comes
+	}
 	switch l.kind {
 	case "s":
 		d.shown(&l)
@@ -96,7 +100,6 @@ func (d *drawer) times(l *line) {
 		if oneIn(d.T, 2, "record too") {
 			l.time = l.own
 		}
-		l.app = ""
 	case 6: // about too old
 		l.own = oldest + rapid.SampledFrom([]int64{300, -300}).Draw(d.T, "old")
 	case 7:
@@ -232,9 +235,6 @@ func drawReading(t *rapid.T, tr *traffic, records [][]reference.Record, ends, co
 		if ends && oneIn(t, 2, "end") {
 			e := rapid.IntRange(0, len(records)-1).Draw(t, "of")
 			ops, at[e] = append(ops, op{kind: opEnd, source: e}), true
-		}
-		if ends && oneIn(t, 8, "waited") {
-			ops = append(ops, op{kind: opTick})
 		}
 	}
 	return ops

@@ -3,6 +3,7 @@ package reference_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -87,6 +88,7 @@ type driver struct {
 
 	life    int
 	ticks   int64          // the clock goes on by as little as join.wait is
+	begins  [][]int64      // by life and source: the progress with which it began
 	next    []int          // by source: the offset that is read next
 	deliver []int          // by source: where this life's deliveries begin
 	settled []map[int]bool // by source: settled offsets, of this life or inherited
@@ -136,6 +138,7 @@ func (d *driver) begin() {
 			Settled: func(offset int64) bool { return inherited[int(offset)] },
 		})
 	}
+	d.begins = append(d.begins, slices.Clone(d.known))
 	d.task = join.NewTask(d.config, d.section, from, d)
 	d.task.Clock(now + d.ticks)
 }

@@ -34,6 +34,7 @@ type message struct {
 	decided              bool
 	final                view
 	waited               bool // join.wait passed for it
+	step                 int  // at which it was decided
 	outcome              Outcome
 	duplicate, delivered bool
 }

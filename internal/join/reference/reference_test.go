@@ -65,8 +65,7 @@ func TestEndsToldOnTheWayGiveWhatTheContractSays(t *testing.T) {
 				records, _ := tr.log()
 				ops := drawReading(t, tr, records, true, false)
 				tr.readings = [][]op{ops}
-				want := reference.Join(tr.input(records, steps(ops, records)))
-				report(t, tr, play(t, tr, ops, newMemory(), want))
+				report(t, tr, play(t, tr, ops, newMemory(), tr.want(ops, records)))
 			})
 		})
 	}

@@ -40,7 +40,7 @@ func (j *joiner) reached(from int, t int64, counts func(Source) bool, needsTick 
 			return s
 		}
 	}
-	return len(j.in.Steps) - 1
+	return -1
 }
 
 // firstAt is the offset of the source's first record at or after t, or -1.
@@ -87,8 +87,9 @@ func (j *joiner) concerned(m *message) func(Source) bool {
 	return func(s Source) bool { return shown && s.Shown || clicks && s.Clicked }
 }
 
-// waitedFor widens a view by what the earlier clicks of the user saw that are in it.
-func (j *joiner) waitedFor(m *message, v view) view {
+// waitedFor widens a view by what the earlier clicks of the user saw that are in it, and says at which step
+// the last of them was decided.
+func (j *joiner) waitedFor(m *message, v view) (wide view, decided int) {
 	for {
 		grew := false
 		for p := range j.messages {
@@ -100,13 +101,14 @@ func (j *joiner) waitedFor(m *message, v view) view {
 				if c.final.seen == nil {
 					continue
 				}
+				decided = max(decided, c.step)
 				var g bool
 				v, g = v.wider(j.sawOf(c))
 				grew = grew || g
 			}
 		}
 		if !grew {
-			return v
+			return v, decided
 		}
 	}
 }
