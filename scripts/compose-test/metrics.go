@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"time"
 )
 
 // metrics brings the profile metrics up and asks Prometheus whether it scrapes the worker and has loaded
@@ -24,7 +23,7 @@ func (t *test) metrics(ctx context.Context) error {
 			return err
 		}
 	}
-	err := until(ctx, time.Minute, func(ctx context.Context) error {
+	err := until(ctx, patience, func(ctx context.Context) error {
 		up, err := t.query(ctx, `sum(up{job="eventworker"})`)
 		if err == nil && up != "1" {
 			err = fmt.Errorf("the sum of up is %q, want 1", up)

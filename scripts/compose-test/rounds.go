@@ -25,10 +25,7 @@ const (
 	scaleCount = 2000
 )
 
-const (
-	topic   = "recommendation-events"
-	settles = 2 * time.Minute // how long what was sent may take to settle
-)
+const topic = "recommendation-events"
 
 // firstRound waits for the simulator that came up with the stack and checks what came of its log, by
 // the simulator's own truth too.
@@ -87,7 +84,7 @@ func (t *test) killRound(ctx context.Context) error {
 	if err := t.publish(ctx, killCount); err != nil {
 		return err
 	}
-	err = until(ctx, time.Minute, func(ctx context.Context) error {
+	err = until(ctx, patience, func(ctx context.Context) error {
 		now, err := t.accepted(ctx)
 		if err == nil && now == before {
 			err = errors.New("the API has taken nothing")
@@ -176,7 +173,7 @@ func (t *test) scaleRound(ctx context.Context) error {
 			return err
 		}
 	}
-	err := until(ctx, time.Minute, func(ctx context.Context) error {
+	err := until(ctx, patience, func(ctx context.Context) error {
 		group, err := t.group(ctx)
 		if err == nil && (group.State != "Stable" || len(group.Members) != 3) {
 			err = fmt.Errorf("the group is %s with %d members", group.State, len(group.Members))
@@ -263,7 +260,7 @@ func endOf(g *consume.Group) (end int64) {
 // equation of every worker at each scrape.
 func (t *test) settled(ctx context.Context, workers ...string) error {
 	scrapes := 0
-	err := until(ctx, settles, func(ctx context.Context) error {
+	err := until(ctx, patience, func(ctx context.Context) error {
 		for _, w := range workers {
 			m, err := t.scrape(ctx, w)
 			if err != nil {
@@ -276,18 +273,11 @@ func (t *test) settled(ctx context.Context, workers ...string) error {
 		}
 		return t.committed(ctx)
 	})
-	var w *wrong
-	if errors.As(err, &w) {
-		return w.error
-	}
 	if err == nil {
 		say("settled: all of %d messages are committed; the equation held in %d scrapes", t.traffic, scrapes)
 	}
 	return err
 }
-
-// wrong is an error that no waiting heals.
-type wrong struct{ error }
 
 // committed says whether all that was sent is there and committed.
 func (t *test) committed(ctx context.Context) error {

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -79,14 +80,21 @@ func failed(ctx context.Context, name string, args []string, err error, said []b
 	return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, said)
 }
 
-// until asks every so often until there is no error, or the time is over.
+// patience bounds each wait. It is generous: the machine may be busy with everything else.
+const patience = 5 * time.Minute
+
+// wrong is an error that no waiting heals.
+type wrong struct{ error }
+
+// until asks every so often until there is no error, or one that no waiting heals, or the time is over.
 func until(ctx context.Context, limit time.Duration, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not within %v", limit))
 	defer cancel()
 	for {
 		err := ask(ctx)
-		if err == nil {
-			return nil
+		var w *wrong
+		if err == nil || errors.As(err, &w) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
