@@ -83,12 +83,15 @@ func (a *app) planSummary(b *buffered, p *dlq.Plan) {
 	if !p.Complete {
 		b.line("! the plan is not complete: %s", p.Why)
 	}
-	share := ""
-	if p.Live > 0 {
-		share = fmt.Sprintf("%.0f%% of live = ", 100*p.Rate/p.Live)
+	pace := fmt.Sprintf("%.0f/s", p.Rate)
+	switch {
+	case p.Live >= p.Rate:
+		pace = fmt.Sprintf("%.0f%% of live = %s", 100*p.Rate/p.Live, pace)
+	case p.Live > 0:
+		pace += fmt.Sprintf(" (live %.0f/s)", p.Live)
 	}
 	about := time.Duration(float64(p.Planned) / max(p.Rate, 1) * float64(time.Second)).Round(time.Second)
-	b.line("plan %s   %s of %s letters   %s%.0f/s   about %s   target %s", p.ID, dlq.Thousands(p.Planned), dlq.Thousands(p.Matched), share, p.Rate, about, targetOf(p))
+	b.line("plan %s   %s of %s letters   %s   about %s   target %s", p.ID, dlq.Thousands(p.Planned), dlq.Thousands(p.Matched), pace, about, targetOf(p))
 }
 
 // sayApplied says what was done of a plan.

@@ -98,7 +98,7 @@ var ErrDeclined = errors.New("stopped after the canary")
 func (d *Desk) Apply(ctx context.Context, p *Plan, o ApplyOptions) (Applied, error) {
 	a, err := d.newApply(ctx, p, o)
 	if err != nil {
-		return Applied{}, err
+		return Applied{Schema: AppliedSchema, ID: p.ID, Planned: p.Planned, Left: p.Planned, DryRun: o.DryRun}, err
 	}
 	defer a.close()
 	first := map[int32]offsets{}
@@ -177,7 +177,13 @@ func (d *Desk) newApply(ctx context.Context, p *Plan, o ApplyOptions) (_ *apply,
 // begin keeps the plan beside the states, and reads what was done of it before.
 func (a *apply) begin(ctx context.Context) (err error) {
 	if !a.o.DryRun {
-		if err := a.writer.Write(ctx, []deadletter.StateRecord{{Key: planKey + a.p.ID, Value: kept(a.p)}}); err != nil {
+		// A topic that is just made has no leader for a moment.
+		keep, cancel := outlive(ctx)
+		defer cancel()
+		err := again(keep, func() error {
+			return a.writer.Write(keep, []deadletter.StateRecord{{Key: planKey + a.p.ID, Value: kept(a.p)}})
+		})
+		if err != nil {
 			return fmt.Errorf("keep the plan: %w", err)
 		}
 	}
