@@ -112,14 +112,15 @@ type RedisStore struct {
 
 // redisCounts are counted across sections.
 type redisCounts struct {
-	records, reads, hits, ignored, trips, commands atomic.Int64
+	records, reads, ahead, alone, ignored, trips, commands atomic.Int64
 }
 
 // RedisStats is what a store did since it was opened.
 type RedisStats struct {
 	Records  int64 // written
-	Reads    int64 // records read from Redis
-	Hits     int64 // records that walks found read ahead
+	Reads    int64 // members read
+	Ahead    int64 // walks over what was read ahead
+	Alone    int64 // walks that began with a round trip of their own
 	Ignored  int64 // members that are of no known form
 	Trips    int64 // exchanges with a server, or with several at once
 	Commands int64 // of them
@@ -153,15 +154,16 @@ type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}
 
-// Stats may be called at any time.
+// Stats may be called at any time. Its RingHits are walks that were answered from memory, its Reads those that
+// cost a round trip of their own; what the servers hold is not asked for.
 func (s *RedisStore) Stats() Stats {
-	return Stats{Sections: int(s.sections.Load()), RingHits: s.counts.hits.Load(), Reads: s.counts.reads.Load()}
+	return Stats{Sections: int(s.sections.Load()), RingHits: s.counts.ahead.Load(), Reads: s.counts.alone.Load()}
 }
 
 // RedisStats may be called at any time.
 func (s *RedisStore) RedisStats() RedisStats {
 	c := &s.counts
-	return RedisStats{Records: c.records.Load(), Reads: c.reads.Load(), Hits: c.hits.Load(), Ignored: c.ignored.Load(), Trips: c.trips.Load(), Commands: c.commands.Load()}
+	return RedisStats{Records: c.records.Load(), Reads: c.reads.Load(), Ahead: c.ahead.Load(), Alone: c.alone.Load(), Ignored: c.ignored.Load(), Trips: c.trips.Load(), Commands: c.commands.Load()}
 }
 
 // Check asks the servers whether they can serve: a [UnfitError] says why not, a [RedisError] that they

@@ -261,12 +261,13 @@ func (s *redisSection) Walk(key []byte, visit func(r *Record) bool) error {
 	set := s.ahead.get(s.key)
 	if set == nil {
 		set = &s.ahead.alone
+		s.store.counts.alone.Add(1)
 		*set = aheadSet{key: append(set.key[:0], s.key...), records: set.records[:0]}
 		if err := s.readMore(set, firstPage); err != nil {
 			return err
 		}
 	} else {
-		s.store.counts.hits.Add(1)
+		s.store.counts.ahead.Add(1)
 	}
 	for i := 0; ; i++ {
 		if set.whole && i == len(set.records) {
