@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"eventworker/internal/check"
+	"eventworker/internal/config"
 	"eventworker/internal/dlq"
 	"eventworker/internal/worker"
 )
@@ -236,12 +236,8 @@ func withText(text string) string {
 	return "; " + clean(text)
 }
 
-// The worker's admin server tells what its store knows of a user at this path, if it can.
-const (
-	storeUserPath = "/store/user"
-	storeTimeout  = 5 * time.Second
-	maxStoreSaid  = 64 << 10
-)
+// storeTimeout bounds the question what a worker's store knows of a user.
+const storeTimeout = 5 * time.Second
 
 // askStore asks a worker for what it knows of a letter's user. That it cannot tell is said, and is no
 // failure. The answer is masked.
@@ -249,7 +245,7 @@ func (a *app) askStore(ctx context.Context, admin string, l *dlq.Letter, d *open
 	if admin == "" {
 		return nil
 	}
-	said, err := storeUser(ctx, admin, l)
+	said, err := storeUser(ctx, admin, l, d)
 	if err != nil {
 		fmt.Fprintf(a.err, "note: the store is not known: %v\n", err)
 		return nil
@@ -262,37 +258,24 @@ func (a *app) askStore(ctx context.Context, admin string, l *dlq.Letter, d *open
 	return json.RawMessage(d.mask.Text(laid.String(), l.Tokens()...))
 }
 
-func storeUser(ctx context.Context, admin string, l *dlq.Letter) ([]byte, error) {
+func storeUser(ctx context.Context, admin string, l *dlq.Letter, d *openDesk) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	application := string(l.Payload().Application)
-	if application == "" {
-		application = "default"
-	}
-	// In the body: the token must not stand in an address, which proxies log.
-	body, err := json.Marshal(map[string]string{"application": application, "userToken": l.User()})
+	client, err := adminOf(d.config, admin)
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+admin+storeUserPath, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
+	q := worker.UserQuery{Application: string(l.Payload().Application), UserToken: l.User()}
+	if q.Application == "" {
+		q.Application = config.DefaultApplication
 	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	said, err := io.ReadAll(io.LimitReader(res.Body, maxStoreSaid))
-	if err != nil {
-		return nil, err
-	}
+	var said json.RawMessage
+	status, err := client.call(ctx, worker.StoreUserPath, &q, &said)
 	switch {
-	case res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusMethodNotAllowed:
-		return nil, fmt.Errorf("the worker at %s does not tell what its store knows of a user", admin)
-	case res.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("%s answers %s", admin, res.Status)
+	case err == nil:
+		return said, nil
+	case status == http.StatusNotFound || status == http.StatusMethodNotAllowed:
+		return nil, fmt.Errorf("the worker does not tell what its store knows of this user: %w", err)
 	}
-	return said, nil
+	return nil, err
 }

@@ -399,7 +399,7 @@ func TestExplainAsksAWorkerForItsStoreIfItCanTell(t *testing.T) {
 	var asked map[string]string
 	code := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost || r.URL.String() != storeUserPath || json.NewDecoder(r.Body).Decode(&asked) != nil {
+		if r.Method != http.MethodPost || r.URL.String() != "/store/user" || json.NewDecoder(r.Body).Decode(&asked) != nil {
 			t.Errorf("%s %s", r.Method, r.URL)
 		}
 		w.WriteHeader(code)
