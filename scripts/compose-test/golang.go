@@ -14,6 +14,9 @@ import (
 // maxGoBuild bounds the cache of compiled packages, bytes; beyond it, it is made anew.
 const maxGoBuild = 1 << 30
 
+// linkerFlags are those of the Dockerfile, with what docker-compose.yml gives for its arguments.
+const linkerFlags = "-ldflags=-s -w -buildid= -X main.version=local -X main.commit= -X main.date="
+
 // golang makes the image that the Dockerfile builds in: Go as it is installed here, the modules, which
 // the build cannot fetch, and what is compiled already, so that a build takes seconds. The build in the
 // image is what makes the program all the same: it recompiles whatever is not exactly alike.
@@ -23,7 +26,7 @@ func (t *test) golang(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := t.goBuild(ctx, t.path("eventworker"), "./cmd/eventworker", "-ldflags=-s -w"); err != nil {
+	if err := t.goBuild(ctx, t.path("eventworker"), "./cmd/eventworker", linkerFlags); err != nil {
 		return err
 	}
 	goroot, err := t.output(ctx, "go", "env", "GOROOT")

@@ -145,13 +145,48 @@ func (t *test) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	user, bytes, _ := strings.Cut(strings.TrimSpace(size), " ")
+	user, length, _ := strings.Cut(strings.TrimSpace(size), " ")
 	if user != "65532:65532" {
 		return fmt.Errorf("the image's user is %q", user)
 	}
-	n, err := strconv.Atoi(bytes)
+	n, err := strconv.Atoi(length)
+	if err != nil {
+		return err
+	}
 	say("%s, %d MB, user %s", strings.TrimSpace(said), n/1_000_000, user)
-	return err
+	if t.official {
+		return nil // its Go may be another than the one here
+	}
+	return t.reproduced(ctx)
+}
+
+// reproduced holds the program in the image against one that was built outside of it.
+func (t *test) reproduced(ctx context.Context) error {
+	id, err := t.output(ctx, "docker", "create", "eventworker:local")
+	if err != nil {
+		return err
+	}
+	id = strings.TrimSpace(id)
+	inside := t.path("eventworker-of-the-image")
+	if _, err := t.output(ctx, "docker", "cp", id+":/usr/local/bin/eventworker", inside); err != nil {
+		return err
+	}
+	if _, err := t.output(ctx, "docker", "rm", id); err != nil {
+		return err
+	}
+	a, err := os.ReadFile(inside)
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(t.path("eventworker"))
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(a, b) {
+		return errors.New("the program in the image differs from the one that was built here with the same flags: the build is not reproducible")
+	}
+	say("the program is byte for byte the one that is built outside of the image")
+	return nil
 }
 
 // up starts everything but the profiles and waits until the worker is healthy.
