@@ -179,12 +179,12 @@ type LogRange struct {
 	Topic     string
 	Partition int32
 	From, To  int64
-	// FetchBytes bounds one answer, as it lies in the log; 0: 1 MiB.
+	// FetchBytes bounds one answer, as it lies in the log; 0: 512 KiB.
 	FetchBytes int
 }
 
 const (
-	defaultLogFetch = 1 << 20
+	defaultLogFetch = 512 << 10
 	// logRoom bounds what the batches of one answer unfold to, in bytes; a single batch may be larger,
 	// up to Config.MaxBatchBytes.
 	logRoom = 32 << 20
@@ -285,6 +285,7 @@ func (o *logReader) next(ctx context.Context, fn func([]Record, int64) error) er
 
 // take parses an answer and hands its records out.
 func (o *logReader) take(part *partResponse, fn func([]Record, int64) error) error {
+	cutSet(part.set, o.r.To)
 	out := o.build.build(part, logRoom)
 	defer func() {
 		out.memory.freeBuffers(false)
@@ -312,6 +313,24 @@ func (o *logReader) take(part *partResponse, fn func([]Record, int64) error) err
 		return fmt.Errorf("%s/%d: %w", o.r.Topic, o.r.Partition, out.err)
 	}
 	return nil
+}
+
+// cutSet leaves out the batches that begin at an offset or later: they need not be unfolded.
+func cutSet(set *buffer, to int64) {
+	if set == nil {
+		return
+	}
+	for rest := set.b; ; {
+		b, after, ok, err := nextBatch(rest)
+		if err != nil || !ok {
+			return // the builder tells
+		}
+		if b.base >= to {
+			set.b = set.b[:len(set.b)-len(rest)]
+			return
+		}
+		rest = after
+	}
 }
 
 // skip passes over what retention removed. An offset beyond the end means that the topic was made anew.

@@ -223,8 +223,12 @@ func (l *Letter) Payload() *Payload {
 
 // EventTime is the message's own timestamp, else that of its record, in milliseconds; 0: none.
 func (l *Letter) EventTime() int64 {
-	if t := l.Payload().Timestamp; t > 0 {
-		return t
+	own := l.peek.Timestamp
+	if !l.peeked {
+		own = peekTime(l.Value)
+	}
+	if own > 0 {
+		return own
 	}
 	return l.Timestamp()
 }

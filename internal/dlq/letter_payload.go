@@ -3,7 +3,6 @@ package dlq
 import (
 	"bytes"
 	"encoding/json"
-	"strconv"
 	"time"
 )
 
@@ -50,6 +49,38 @@ func peek(value []byte) (p Payload) {
 	return p
 }
 
+// peekTime reads the message's own timestamp, and no further: scans reckon the deadline of every letter.
+func peekTime(value []byte) int64 {
+	t := tolerant{b: value}
+	t.space()
+	if !t.take('{') {
+		return 0
+	}
+	for {
+		t.space()
+		name, ok := t.text()
+		if !ok {
+			return 0
+		}
+		t.space()
+		if !t.take(':') {
+			return 0
+		}
+		t.space()
+		start := t.i
+		if !t.skip() {
+			return 0
+		}
+		if string(name) == "timestamp" {
+			return timestamp(value[start:t.i])
+		}
+		t.space()
+		if !t.take(',') {
+			return 0
+		}
+	}
+}
+
 // set takes a field's value, and says whether it was one of those looked for.
 func (p *Payload) set(name, value []byte) bool {
 	var to *[]byte
@@ -63,7 +94,7 @@ func (p *Payload) set(name, value []byte) bool {
 	case "authenticatedUserToken":
 		to = &p.Authenticated
 	case "timestamp":
-		p.Timestamp = timestamp(value)
+		p.Timestamp = timestamp(value) // that of a name that is there twice does not matter: the message is malformed
 		return true
 	default:
 		return false
@@ -99,7 +130,7 @@ func timestamp(value []byte) int64 {
 		}
 		return 0
 	}
-	if n, err := strconv.ParseInt(string(value), 10, 64); err == nil && n >= leastTimestamp {
+	if n := number(value); n >= leastTimestamp {
 		return n
 	}
 	return 0

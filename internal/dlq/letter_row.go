@@ -48,6 +48,7 @@ type rower struct {
 	mask   *Masker
 	limits Limits
 	texts  map[string]string
+	masks  map[string]string // of tokens
 }
 
 const maxTexts = 4096
@@ -80,12 +81,36 @@ func (w *rower) row(l *Letter) Row {
 	if t := l.EventTime(); t > 0 {
 		r.EventTime = time.UnixMilli(t).UTC()
 	}
-	r.User, r.Message = l.User(), l.Message()
-	if w.mask != nil {
-		r.User = w.mask.Token([]byte(r.User))
-		r.Message = w.mask.Text(r.Message, l.Tokens()...)
+	if w.mask == nil {
+		r.User, r.Message = l.User(), l.Message()
+		return r
+	}
+	r.User = w.user(l)
+	if message := l.raw[slotMessage]; w.mask.finds(message, p.User, p.Authenticated, l.Key) {
+		r.Message = w.mask.Text(string(message), l.Tokens()...)
+	} else {
+		r.Message = w.text(message)
 	}
 	return r
+}
+
+// user is the mask of the letter's user.
+func (w *rower) user(l *Letter) string {
+	token := l.Payload().User
+	if len(token) == 0 {
+		token = l.Key
+	}
+	if m, ok := w.masks[string(token)]; ok {
+		return m
+	}
+	m := w.mask.Token(token)
+	if w.masks == nil {
+		w.masks = map[string]string{}
+	}
+	if len(w.masks) < maxTexts {
+		w.masks[string(token)] = m
+	}
+	return m
 }
 
 // Row is what lists tell of the letter.

@@ -17,8 +17,13 @@ import (
 
 // letterOf is a letter as it comes from the topic.
 func letterOf(l *deadletter.Letter) *Letter {
-	m := deadletter.Encode(l, "g")
-	return LetterOf(l.Partition, &consume.Record{Offset: 7, Time: l.Failed.UnixMilli(), Key: m.Key, Value: m.Value, Headers: m.Headers})
+	r := recordFor(deadletter.Encode(l, "g"))
+	r.Time = l.Failed.UnixMilli()
+	return LetterOf(l.Partition, &r)
+}
+
+func recordFor(m deadletter.Message) consume.Record {
+	return consume.Record{Offset: 7, Key: m.Key, Value: m.Value, Headers: m.Headers}
 }
 
 func TestQuickHeadersAgreeWithTheStrictReading(t *testing.T) {

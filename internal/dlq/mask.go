@@ -133,15 +133,9 @@ func (m *Masker) Text(text string, tokens ...[]byte) string {
 	if m == nil || text == "" {
 		return text
 	}
-	text = tokenField.ReplaceAllStringFunc(text, func(found string) string {
-		part := tokenField.FindStringSubmatch(found)
-		for i := 2; i < 8; i += 2 {
-			if part[i] != "" {
-				return part[1] + part[i] + m.fieldValue(part[i+1])
-			}
-		}
-		return part[1] + m.fieldValue(part[8])
-	})
+	if mayHoldToken([]byte(text)) {
+		text = m.fields(text)
+	}
 	for _, token := range tokens {
 		if len(token) == 0 {
 			continue
@@ -152,8 +146,41 @@ func (m *Masker) Text(text string, tokens ...[]byte) string {
 			text = strings.ReplaceAll(text, `"`+string(token)+`"`, `"`+mask+`"`)
 		}
 	}
+	if !mayHoldMail([]byte(text)) {
+		return text
+	}
 	return mailAddress.ReplaceAllStringFunc(text, func(found string) string { return m.mask(addressMask, []byte(found)) })
 }
+
+// fields masks the values of fields named userToken and the like.
+func (m *Masker) fields(text string) string {
+	return tokenField.ReplaceAllStringFunc(text, func(found string) string {
+		part := tokenField.FindStringSubmatch(found)
+		for i := 2; i < 8; i += 2 {
+			if part[i] != "" {
+				return part[1] + part[i] + m.fieldValue(part[i+1])
+			}
+		}
+		return part[1] + m.fieldValue(part[8])
+	})
+}
+
+// finds says whether there may be something to mask in a text, without allocating.
+func (m *Masker) finds(text []byte, tokens ...[]byte) bool {
+	for _, token := range tokens {
+		if len(token) > 0 && bytes.Contains(text, token) {
+			return true
+		}
+	}
+	return mayHoldMail(text) || mayHoldToken(text)
+}
+
+func mayHoldMail(text []byte) bool {
+	return bytes.IndexByte(text, '@') >= 0 || bytes.Contains(text, []byte("%40"))
+}
+
+// mayHoldToken says whether oken is in a text, in any case of its letters, as in userToken.
+func mayHoldToken(text []byte) bool { return containsFold(text, []byte("oken")) }
 
 // fieldValue masks the value of a field, unless it is a mask, a literal or the beginning of an object.
 func (m *Masker) fieldValue(value string) string {

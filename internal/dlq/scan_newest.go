@@ -30,9 +30,9 @@ const (
 	lastWindow  = 8192
 	leastWindow = 256
 	// readsAtOnce bounds the requests that are under way.
-	readsAtOnce = 8
+	readsAtOnce = 4
 	leastFetch  = 64 << 10
-	mostFetch   = 1 << 20
+	mostFetch   = 512 << 10
 )
 
 // Newest calls fn for the letters of the snapshot that the filter takes, the newest first by the time
