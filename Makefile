@@ -13,7 +13,7 @@ REAL_SERVERS := go run ./scripts/real-servers
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/eventworker
@@ -66,6 +66,27 @@ lint: ## golangci-lint; its first run builds it (two minutes)
 .PHONY: tidy-check
 tidy-check: ## Check that go.mod and go.sum are tidy
 	go mod tidy -diff
+
+.PHONY: dashboard
+dashboard: ## Write Grafana's dashboard from its tables, and the chart's copies of it and of the rules
+	go run ./scripts/dashboard
+	cp deploy/grafana/dashboards/eventworker.json deploy/prometheus/rules/eventworker.rules.yml deploy/helm/eventworker/files/
+
+.PHONY: check-deploy
+check-deploy: ## Check chart, alerts, dashboard, and each query against a live scrape (PARTS="rules chart")
+	go run ./scripts/check-deploy $(PARTS)
+
+.PHONY: test-compose
+test-compose: ## Bring docker-compose.yml up with a Docker daemon and images made here, and send traffic through
+	go run ./scripts/compose-test
+
+.PHONY: release
+release: ## Build dist/: six platforms, bills of materials, checksums
+	go run ./scripts/release
+
+.PHONY: release-check
+release-check: ## Hold dist/ against its checksums and against a second build
+	go run ./scripts/release -check
 
 .PHONY: check
 check: vet tidy-check lint race ## What a change should pass before it is pushed

@@ -97,13 +97,6 @@ func TestAlertsRunbookAndPanelsBelongTogether(t *testing.T) {
 	}
 }
 
-func TestDocumentsNameMetricsThatThereAre(t *testing.T) {
-	t.Chdir("../..")
-	if err := checkDocs(t.Context(), nil); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestAPodWithRightsIsRefused(t *testing.T) {
 	const pod = `
 spec:

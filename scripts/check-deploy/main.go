@@ -2,7 +2,7 @@
 // their alerts, the dashboard, and whether every query finds what the worker says.
 //
 //	go run ./scripts/check-deploy                 # everything
-//	go run ./scripts/check-deploy chart rules     # some parts: chart, rules, dashboard, docs, live
+//	go run ./scripts/check-deploy chart rules     # some parts: rules, chart, dashboard, live
 //
 // It needs prometheus with promtool (2.42 or later), Node with npm, and Python with venv for a
 // package of Kubernetes' schemas; helm and kubeconform are built from tools/. Everything runs on
@@ -30,7 +30,7 @@ type part struct {
 	run  func(context.Context, *checks) error
 }
 
-var parts = []part{{"docs", checkDocs}, {"rules", checkRules}, {"chart", checkChart}, {"dashboard", checkDashboard}, {"live", checkLive}}
+var parts = []part{{"rules", checkRules}, {"chart", checkChart}, {"dashboard", checkDashboard}, {"live", checkLive}}
 
 // checks is what the parts share.
 type checks struct {
