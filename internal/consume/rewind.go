@@ -3,7 +3,7 @@ package consume
 import (
 	"context"
 	"fmt"
-	"maps"
+	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -18,12 +18,13 @@ type Rewind struct {
 	NotBefore time.Time
 }
 
-// rewind asks the handler's side, task by task, which messages before the start are wanted.
+// rewind asks the handler's side, task by task, which messages before the start are wanted. Of several
+// wishes for a partition the one that reaches back furthest counts.
 func (g *Generation) rewind(ctx context.Context, known map[topicPartition]bounds) error {
 	if g.c.cfg.Rewind == nil {
 		return nil
 	}
-	wanted := map[topicPartition]Rewind{}
+	wanted := map[topicPartition][]Rewind{}
 	byLeader := map[int32][]*Partition{}
 	var unknown error
 	for _, t := range g.Tasks {
@@ -39,8 +40,10 @@ func (g *Generation) rewind(ctx context.Context, known map[topicPartition]bounds
 				return
 			}
 			r.From = max(r.From, b.start)
-			wanted[tp] = r
-			byLeader[g.layout.leaders[tp]] = append(byLeader[g.layout.leaders[tp]], p)
+			if len(wanted[tp]) == 0 {
+				byLeader[g.layout.leaders[tp]] = append(byLeader[g.layout.leaders[tp]], p)
+			}
+			wanted[tp] = append(wanted[tp], r)
 		})
 		if err != nil {
 			return err
@@ -58,31 +61,39 @@ func (g *Generation) rewind(ctx context.Context, known map[topicPartition]bounds
 }
 
 // rewindLeader turns times into offsets. The partitions of a leader mostly ask for one time.
-func (g *Generation) rewindLeader(ctx context.Context, leader int32, partitions []*Partition, wanted map[topicPartition]Rewind) error {
+func (g *Generation) rewindLeader(ctx context.Context, leader int32, partitions []*Partition, wanted map[topicPartition][]Rewind) error {
 	byTime := map[int64][]topicPartition{}
 	for _, p := range partitions {
 		tp := topicPartition{p.Topic, p.ID}
-		ms := wanted[tp].NotBefore.UnixMilli()
-		byTime[ms] = append(byTime[ms], tp)
+		for _, r := range wanted[tp] {
+			if ms := r.NotBefore.UnixMilli(); !slices.Contains(byTime[ms], tp) {
+				byTime[ms] = append(byTime[ms], tp)
+			}
+		}
 	}
-	at := map[topicPartition]int64{}
+	at := map[int64]map[topicPartition]int64{}
 	for ms, tps := range byTime {
 		offsets, err := g.c.listOffsets(ctx, leader, tps, listKind{max(ms, 0), 0})
 		if err != nil {
 			return err
 		}
-		maps.Copy(at, offsets)
+		at[ms] = offsets
 	}
 	for _, p := range partitions {
 		tp := topicPartition{p.Topic, p.ID}
-		offset, ok := at[tp]
-		if !ok {
-			return kafka.LeaderNotAvailable
+		first := p.start
+		for _, r := range wanted[tp] {
+			offset, ok := at[r.NotBefore.UnixMilli()][tp]
+			if !ok {
+				return kafka.LeaderNotAvailable
+			}
+			if offset >= 0 { // else no message is that young
+				first = min(first, max(offset, r.From))
+			}
 		}
-		if offset < 0 { // no message is that young
-			continue
+		if first < p.start {
+			p.beginAt(first)
 		}
-		p.beginAt(min(max(offset, wanted[tp].From), p.start))
 	}
 	return nil
 }

@@ -19,6 +19,8 @@ type SourceConfig struct {
 	// Settled says which messages at or beyond Deliver were settled by an owner before this one: they
 	// too are read for what they leave only; nil: none.
 	Settled func(offset int64) bool
+	// Steps are what an earlier task knew of how far the source had come, see [Task.Steps].
+	Steps []Step
 	// Progress is the greatest event time of the records below the larger of Start and Deliver, 0 if it
 	// is not known.
 	Progress int64
@@ -43,7 +45,7 @@ type source struct {
 	written  int64 // and none of a message at or beyond this
 	noted    querystore.Coverage
 	// steps are where the progress grew, for tasks of several live sources.
-	steps []step
+	steps []Step
 	// waiting are the clicks that wait, in the order they were read: they will leave an effect. The
 	// decided ones leave from the front.
 	waiting []*mark
@@ -132,8 +134,8 @@ func (s *sources) advance(src *source, next int64) {
 	s.bySection[src.id] = next
 }
 
-// step says that with the record before an offset the progress reached a time.
-type step struct{ progress, next int64 }
+// Step says that with the record before offset Next the progress of a source reached a time, in milliseconds.
+type Step struct{ Progress, Next int64 }
 
 // maxSteps bounds the steps of a source, 1 MiB. Of a message so late that they do not reach back to
 // it a look-up sees what was read until the oldest of them.
@@ -145,23 +147,32 @@ func (s *sources) climb(src *source) {
 	if s.live == 1 || src.Replay || s.all {
 		return
 	}
-	if n := len(src.steps); n > 0 && src.steps[n-1].progress >= src.progress {
+	if n := len(src.steps); n > 0 && src.steps[n-1].Progress >= src.progress {
 		return
 	}
 	if len(src.steps) == maxSteps {
 		src.steps = append(src.steps[:0], src.steps[maxSteps/2:]...)
 	}
-	src.steps = append(src.steps, step{src.progress, src.next})
+	src.steps = append(src.steps, Step{src.progress, src.next})
+}
+
+// knows gives the source the steps that an earlier task knew, as far as they lie before its start.
+func (s *source) knows(steps []Step) {
+	for _, st := range steps {
+		if st.Next <= s.Start {
+			s.steps = append(s.steps, st)
+		}
+	}
 }
 
 // cut is the offset after the record with which the source reached a time; what was read if it has
 // not.
 func (s *source) cut(due int64) int64 {
-	i, _ := slices.BinarySearchFunc(s.steps, due, func(st step, due int64) int { return cmp.Compare(st.progress, due) })
+	i, _ := slices.BinarySearchFunc(s.steps, due, func(st Step, due int64) int { return cmp.Compare(st.Progress, due) })
 	if i == len(s.steps) {
 		return s.next
 	}
-	return s.steps[i].next
+	return s.steps[i].Next
 }
 
 // limits says what of each source a look-up sees, for a message of own that had the progress seen

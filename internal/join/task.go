@@ -169,6 +169,9 @@ func NewTask[M comparable](c *Config, section querystore.Section, from []SourceC
 		t.sources.add(src)
 	}
 	for _, src := range t.sources.list {
+		if t.sources.live > 1 {
+			src.knows(src.Steps)
+		}
 		t.sources.climb(src) // what lies before the start was read with the progress of then
 	}
 	t.lookup = newLookup(t.rules, &t.sources)
@@ -184,6 +187,11 @@ func NewTask[M comparable](c *Config, section querystore.Section, from []SourceC
 
 // Progress is the greatest event time that source i was read to.
 func (t *Task[M]) Progress(i int) int64 { return t.sources.list[i].progress }
+
+// Steps says at which offsets the progress of source i grew, as far back as the task knows it. With one
+// source that is read live there is nothing to know. A later task of the same partition that starts at an
+// earlier offset, or at the same one, can be given them.
+func (t *Task[M]) Steps(i int) []Step { return slices.Clone(t.sources.list[i].steps) }
 
 // Waiting is how many messages wait for the log to say more, or for the outcome of a copy.
 func (t *Task[M]) Waiting() int { return t.waiting.n + t.claims.waiting }
@@ -263,7 +271,9 @@ func (t *Task[M]) goOn() error {
 		t.at = deciding
 	}
 	if t.at == deciding {
-		if r := t.live.verdict; r != nil {
+		if f := t.live; f.restores() && f.msg.Offset < f.src.applied {
+			t.out.Restored(f.m) // the section has all it leaves: it was read for its time only
+		} else if r := f.verdict; r != nil {
 			t.refuse(r)
 		} else if err := t.first(); err != nil {
 			return err
