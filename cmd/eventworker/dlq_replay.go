@@ -171,7 +171,9 @@ func (a *app) dlqReplay(cmd *cobra.Command, r *replay) error {
 		fmt.Fprintln(a.err, "no letter would be replayed")
 		return errors.Join(a.replayed(r, plan, nil), a.remainder(plan, nil))
 	}
-	a.warnOriginal(plan)
+	if err := a.warnOriginal(ctx, d, plan); err != nil {
+		return a.kafkaError(err)
+	}
 	if !r.dryRun && !r.ask.yes && !a.confirm(cmd, fmt.Sprintf("Replay %s letters to %s?", dlq.Thousands(plan.Planned), targetOf(plan))) {
 		return failf("", "nothing was written")
 	}
@@ -304,10 +306,16 @@ func targetOf(p *dlq.Plan) string {
 }
 
 // warnOriginal says what it means to put letters on the topics they came from.
-func (a *app) warnOriginal(plan *dlq.Plan) {
-	if plan.Target == "" {
-		fmt.Fprintln(a.err, "! every reader of these topics gets the letters again, with their original times: retention may remove them soon")
+func (a *app) warnOriginal(ctx context.Context, d *openDesk, plan *dlq.Plan) error {
+	if plan.Target != "" {
+		return nil
 	}
+	fmt.Fprintln(a.err, "! every reader of these topics gets the letters again, with their original times: retention may remove them soon")
+	topics, err := d.LogAppendTopics(ctx)
+	for _, topic := range topics {
+		fmt.Fprintf(a.err, "! topic %s gives records the time of now: letters without a timestamp of their own count as new for its other readers\n", topic)
+	}
+	return err
 }
 
 // carryOut applies a plan and says how it went.
@@ -343,6 +351,9 @@ func (a *app) carryOut(cmd *cobra.Command, r *replay, d *openDesk, plan *dlq.Pla
 	}
 	if n.Written+n.Before > 0 {
 		fmt.Fprintf(a.err, "written is not delivered: %s\n", a.next("verify", plan.ID, "--wait", "10m"))
+	}
+	if !plan.Complete {
+		return withCode(exitGuard, a.again(cmd), fmt.Errorf("the plan is done, and there are more letters: %s", plan.Why))
 	}
 	return a.remainder(plan, &n)
 }

@@ -6,6 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -71,17 +75,24 @@ func (r *rig) states() map[string]State {
 	return all
 }
 
-func TestPutStateWritesTheLastStateOfEachKeyBeforeCloseReturns(t *testing.T) {
-	r := newRig(t, Config{CreateTopic: true, Partitions: 3}, kfake.SeedTopics(3, deadTopic))
+// stateWriter is a quick writer of states on the rig's broker.
+func (r *rig) stateWriter(create bool) (*StateWriter, *observer.ObservedLogs) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	w := newStateWriter(Config{Brokers: r.brokers, Topic: deadTopic, CreateTopic: create, Partitions: 3}, quick, zap.New(core))
+	r.Cleanup(func() { w.Close(cancelled()) })
+	return w, logs
+}
+
+func TestTheLastStateOfEachKeyIsWrittenBeforeCloseReturns(t *testing.T) {
+	r := newRig(t, Config{}, kfake.SeedTopics(3, deadTopic))
+	w, _ := r.stateWriter(true)
 	for round := range 2 {
 		for i := range int64(50) {
 			s := Settled(fmt.Sprintf("p-%d", round), []string{OutcomeDead, OutcomeDelivered}[round], time.UnixMilli(1_764_000_000_000))
-			r.writer.PutState(StateKey("events", int32(i%3), i), s.Encode())
+			w.Put(StateKey("events", int32(i%3), i), s.Encode())
 		}
 	}
-	if err := r.writer.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	w.Close(t.Context())
 	states := r.states()
 	if len(states) != 50 {
 		t.Fatalf("%d states", len(states))
@@ -95,6 +106,7 @@ func TestPutStateWritesTheLastStateOfEachKeyBeforeCloseReturns(t *testing.T) {
 
 func TestStatesWaitForABrokerThatIsAway(t *testing.T) {
 	r := newRig(t, Config{}, kfake.SeedTopics(3, deadTopic, StateTopic(deadTopic)))
+	w, _ := r.stateWriter(false)
 	refused := make(chan struct{}, 3)
 	for range cap(refused) {
 		r.cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
@@ -114,10 +126,8 @@ func TestStatesWaitForABrokerThatIsAway(t *testing.T) {
 		})
 	}
 	s := Settled("p-1", OutcomeDead, time.Now())
-	r.writer.PutState(StateKey("events", 1, 2), s.Encode())
-	if err := r.writer.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	w.Put(StateKey("events", 1, 2), s.Encode())
+	w.Close(t.Context())
 	if len(refused) != cap(refused) {
 		t.Errorf("%d refusals", len(refused))
 	}
@@ -128,18 +138,17 @@ func TestStatesWaitForABrokerThatIsAway(t *testing.T) {
 
 func TestStatesWithoutTheirTopicAreLostAndSaidOnce(t *testing.T) {
 	r := newRig(t, Config{}, kfake.SeedTopics(3, deadTopic))
+	w, logs := r.stateWriter(false)
 	s := Settled("p-1", OutcomeDelivered, time.Now())
 	for i := range int64(maxStates + 500) {
-		r.writer.PutState(StateKey("events", 1, i), s.Encode())
+		w.Put(StateKey("events", 1, i), s.Encode())
 	}
-	if err := r.writer.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if lost := r.writer.states.Lost(); lost != maxStates+500 {
+	w.Close(t.Context())
+	if lost := w.Lost(); lost != maxStates+500 {
 		t.Errorf("%d states are lost, want %d", lost, maxStates+500)
 	}
 	n := 0
-	for _, entry := range r.logs.All() {
+	for _, entry := range logs.All() {
 		if strings.Contains(entry.Message, "dlq verify") {
 			n++
 		}
@@ -147,5 +156,5 @@ func TestStatesWithoutTheirTopicAreLostAndSaidOnce(t *testing.T) {
 	if n != 1 {
 		t.Errorf("said %d times", n)
 	}
-	r.writer.PutState("late", nil) // after Close it does nothing
+	w.Put("late", nil) // after Close it does nothing
 }

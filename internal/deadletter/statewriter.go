@@ -37,7 +37,7 @@ type StateWriter struct {
 	log        *zap.Logger
 
 	lifetime context.Context // of the goroutine that Put starts
-	stop     context.CancelFunc
+	stop     func()
 
 	mu      sync.Mutex
 	queue   []StateRecord
@@ -49,8 +49,13 @@ type StateWriter struct {
 }
 
 // NewStateWriter makes a writer of the states of cfg.Topic's letters, which go to [StateTopic] of it.
-// Of the configuration it uses what concerns the connection, Topic, CreateTopic and Partitions.
+// Of the configuration it uses what concerns the connection, Topic, CreateTopic and Partitions. It ends
+// with [StateWriter.Close].
 func NewStateWriter(cfg Config, log *zap.Logger) *StateWriter {
+	return newStateWriter(cfg, defaultPace, log)
+}
+
+func newStateWriter(cfg Config, p pace, log *zap.Logger) *StateWriter {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = defaultTimeout
 	}
@@ -59,14 +64,10 @@ func NewStateWriter(cfg Config, log *zap.Logger) *StateWriter {
 		Dial: cfg.Dial, ClientID: cfg.ClientID, TLS: cfg.TLS, SASL: cfg.SASL,
 		MetadataTTL: metadataTTL, MetadataTopics: []string{StateTopic(cfg.Topic)}, Context: lifetime,
 	}
-	client := &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Transport: transport, Timeout: cfg.Timeout}
-	return newStateWriter(cfg, client, defaultPace, lifetime, func() { stop(); transport.CloseIdleConnections() }, log)
-}
-
-func newStateWriter(cfg Config, client *kafka.Client, p pace, lifetime context.Context, stop func(), log *zap.Logger) *StateWriter {
 	return &StateWriter{
 		topic: StateTopic(cfg.Topic), partitions: cfg.Partitions, create: cfg.CreateTopic,
-		client: client, pace: p, log: log, lifetime: lifetime, stop: stop,
+		client: &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Transport: transport, Timeout: cfg.Timeout},
+		pace:   p, log: log, lifetime: lifetime, stop: func() { stop(); transport.CloseIdleConnections() },
 	}
 }
 

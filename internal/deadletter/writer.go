@@ -77,7 +77,6 @@ type Writer struct {
 	client    *kafka.Client
 	slots     chan struct{}
 	health    *health
-	states    *StateWriter
 
 	// lifetime ends the lanes; stop ends it.
 	lifetime context.Context // kept, since lanes start in Put, which has no context of its own
@@ -118,17 +117,15 @@ func newWriter(cfg Config, p pace, log *zap.Logger) (*Writer, error) {
 		TLS:            cfg.TLS,
 		SASL:           cfg.SASL,
 		MetadataTTL:    metadataTTL,
-		MetadataTopics: []string{cfg.Topic, StateTopic(cfg.Topic)},
+		MetadataTopics: []string{cfg.Topic},
 		Context:        lifetime,
 	}
-	client := &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Transport: transport, Timeout: cfg.Timeout}
 	return &Writer{
 		cfg:       cfg,
 		pace:      p,
 		log:       log,
 		transport: transport,
-		client:    client,
-		states:    newStateWriter(cfg, client, p, lifetime, stop, log),
+		client:    &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Transport: transport, Timeout: cfg.Timeout},
 		slots:     make(chan struct{}, maxRequests),
 		health:    newHealth(cfg.Topic, log),
 		lifetime:  lifetime,
@@ -168,11 +165,6 @@ func (w *Writer) Put(l *Letter, done func()) {
 	ln.queue = append(ln.queue, one)
 	ln.signal()
 }
-
-// PutState takes what became of a replayed message: key is [StateKey] of its first life, value an encoded
-// [State], which is kept. It returns at once; any goroutine may call it. States are written as well as
-// can be: at most 10,000 wait, and without their topic they are lost, which is said once.
-func (w *Writer) PutState(key string, value []byte) { w.states.Put(key, value) }
 
 // Pending is the number of letters that wait for their acknowledgement, and their bytes.
 func (w *Writer) Pending() (letters int, bytes int64) {
@@ -223,7 +215,6 @@ func (w *Writer) Close(ctx context.Context) error {
 	case <-flushed:
 	case <-ctx.Done():
 	}
-	w.states.Close(ctx)
 	w.stop()
 	<-flushed
 	w.transport.CloseIdleConnections()

@@ -161,7 +161,9 @@ func (d *Desk) newApply(ctx context.Context, p *Plan, o ApplyOptions) (_ *apply,
 		rate = max(p.Rate, 1)
 	}
 	a.pacer = newPacer(rate, p.Live)
-	a.writer = d.stateWriter(len(p.TargetFrom))
+	if a.writer, err = d.stateWriter(ctx); err != nil {
+		return nil, err
+	}
 	a.client, a.done = d.Cluster.Client(targets(p)...)
 	if a.admin, err = d.groupAdmin(); err != nil {
 		a.close()
@@ -267,7 +269,7 @@ func (a *apply) look(ctx context.Context) error {
 		if time.Since(a.looked) < lagEvery && !a.pacer.hold {
 			return nil
 		}
-		g, err := a.admin.Group(ctx)
+		g, err := a.group(ctx)
 		if err != nil {
 			return err
 		}
@@ -282,6 +284,17 @@ func (a *apply) look(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// group asks about the group; a coordinator that moves is waited for.
+func (a *apply) group(ctx context.Context) (g *consume.Group, err error) {
+	limited, cancel := context.WithTimeout(ctx, putTime)
+	defer cancel()
+	err = again(limited, func() error {
+		g, err = a.admin.Group(limited)
+		return err
+	})
+	return g, err
 }
 
 func (a *apply) tell(last bool) {

@@ -105,7 +105,10 @@ func (d *Desk) Discard(ctx context.Context, p *Discarding, by, note string) (don
 	if note == "" {
 		return 0, callf("eventworker dlq discard --help", "discarding wants a note that says why")
 	}
-	w := d.stateWriter(0)
+	w, err := d.stateWriter(ctx)
+	if err != nil {
+		return 0, err
+	}
 	defer w.Close(context.Background()) // nothing is queued
 	for batch := range slices.Chunk(p.keys, maxStateBatch) {
 		if err := ctx.Err(); err != nil {

@@ -229,6 +229,22 @@ func (d *Desk) targetEnds(ctx context.Context, p *Plan) (list []PlanTarget, err 
 	return list, nil
 }
 
+// LogAppendTopics are the input topics that give records the time of the broker: a letter that goes back to
+// its own topic loses its original one there, which matters where the message has no timestamp itself.
+func (d *Desk) LogAppendTopics(ctx context.Context) (topics []string, err error) {
+	const setting = "message.timestamp.type"
+	for _, topic := range d.Topics.Inputs {
+		settings, err := d.in.Settings(ctx, topic, setting)
+		if err != nil {
+			return nil, err
+		}
+		if settings[setting] == "LogAppendTime" {
+			topics = append(topics, topic)
+		}
+	}
+	return topics, nil
+}
+
 // digests of what letters are judged by.
 func digests(c *check.Options, edit *Edit) PlanDigests {
 	r := &c.Rules

@@ -225,7 +225,10 @@ func (o *office) work(settle func(r deadletter.Record) (outcome string)) {
 
 func (o *office) putState(topic string, partition int32, offset int64, s deadletter.State) {
 	o.Helper()
-	w := o.desk.stateWriter(shopPartitions)
+	w, err := o.desk.stateWriter(o.Context())
+	if err != nil {
+		o.Fatal(err)
+	}
 	defer w.Close(context.Background())
 	if err := w.Write(o.Context(), []deadletter.StateRecord{{Key: deadletter.StateKey(topic, partition, offset), Value: s.Encode()}}); err != nil {
 		o.Fatal(err)

@@ -84,10 +84,15 @@ func StateOf(l *Letter, states map[Coordinates]deadletter.State) (s deadletter.S
 	return s, true
 }
 
-// stateWriter writes states; it makes their topic, which nothing else could.
-func (d *Desk) stateWriter(partitions int) *deadletter.StateWriter {
+// stateWriter writes states; it makes their topic, which nothing else may have made, with as many partitions
+// as the dead-letter topic has.
+func (d *Desk) stateWriter(ctx context.Context) (*deadletter.StateWriter, error) {
+	bounds, err := d.Bounds(ctx, d.Topics.DeadLetter)
+	if err != nil {
+		return nil, err
+	}
 	return deadletter.NewStateWriter(deadletter.Config{
 		Brokers: d.Cluster.Brokers, ClientID: d.Cluster.ClientID, TLS: d.Cluster.TLS, SASL: d.Cluster.SASL, Dial: d.Cluster.Dial,
-		Topic: d.Topics.DeadLetter, CreateTopic: true, Partitions: partitions,
-	}, d.log)
+		Topic: d.Topics.DeadLetter, CreateTopic: true, Partitions: len(bounds),
+	}, d.log), nil
 }
