@@ -31,7 +31,7 @@ var defaultPorts = map[string]string{
 
 // walkThrough executes the page's commands in one shell, in order. Each must succeed, and print
 // something where the page shows that it does. With -walk-through the page gets what they print.
-func (t *test) walkThrough(ctx context.Context) error {
+func (t *test) walkThrough(ctx context.Context) (err error) {
 	page, err := os.ReadFile(walkThroughPage)
 	if err != nil {
 		return err
@@ -47,6 +47,12 @@ func (t *test) walkThrough(ctx context.Context) error {
 	defer shell.close()
 	var rewritten bytes.Buffer
 	last := 0
+	if t.write { // also what was printed before a failure
+		defer func() {
+			rewritten.Write(page[last:])
+			err = errors.Join(err, os.WriteFile(walkThroughPage, rewritten.Bytes(), 0o644))
+		}()
+	}
 	for _, at := range commandBlock.FindAllSubmatchIndex(page, -1) {
 		said, err := shell.run(ctx, string(page[at[2]:at[3]]))
 		if err != nil {
@@ -58,6 +64,9 @@ func (t *test) walkThrough(ctx context.Context) error {
 		if strings.TrimSpace(said) == "" {
 			return fmt.Errorf("the page shows what this prints, and it printed nothing:\n%s", page[at[2]:at[3]])
 		}
+		if strings.Contains(said, "```") {
+			return fmt.Errorf("what this prints would end the page's block:\n%s\n%s", page[at[2]:at[3]], said)
+		}
 		rewritten.Write(page[last:at[4]])
 		rewritten.WriteString(said)
 		last = at[5]
@@ -65,11 +74,7 @@ func (t *test) walkThrough(ctx context.Context) error {
 	if last == 0 {
 		return fmt.Errorf("%s shows no output", walkThroughPage)
 	}
-	if !t.write {
-		return nil
-	}
-	rewritten.Write(page[last:])
-	return os.WriteFile(walkThroughPage, rewritten.Bytes(), 0o644)
+	return nil
 }
 
 // setting sets a variable of the compose file.
