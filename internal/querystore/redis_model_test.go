@@ -101,7 +101,17 @@ func (m *remoteModel) abandon(t fataler) {
 func (m *remoteModel) actions() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"": func(t *rapid.T) {
-			if rapid.Bool().Draw(t, "look") {
+			switch rapid.SampledFrom([]string{"", "walk", "read ahead", "read ahead"}).Draw(t, "look") {
+			case "read ahead":
+				var keys [][]byte
+				for u := range modelUsers {
+					keys = append(keys, fmt.Appendf(nil, "default\x00user-%d", u))
+				}
+				if err := m.remote.Prefetch(keys); err != nil {
+					t.Fatal(err)
+				}
+				m.check(t, len(m.effects))
+			case "walk":
 				m.check(t, len(m.effects))
 			}
 		},

@@ -362,6 +362,7 @@ func TestRedisThatLostItsLastSecondsIsALoss(t *testing.T) {
 
 // A server that hangs gives an error in bounded time, and nothing is lost when it runs again.
 func TestRedisThatHangsFailsInBoundedTime(t *testing.T) {
+	t.Parallel()
 	server := realtest.OwnRedis(t)
 	opts := redisOptions(server.Addr)
 	opts.Timeout, opts.DialTimeout = 100*time.Millisecond, 100*time.Millisecond
@@ -496,9 +497,7 @@ func documentedRights(t *testing.T) (rights []string) {
 // Behind sentinels the store goes on after a failover; a replica that took over without the last writes is a
 // loss.
 func TestRedisBehindSentinels(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
+	t.Parallel()
 	for _, lagging := range []bool{false, true} {
 		t.Run(map[bool]string{false: "the replica has everything", true: "the replica lacks the last writes"}[lagging], func(t *testing.T) {
 			t.Parallel()
@@ -572,9 +571,7 @@ func replicated(t *testing.T, address, prefix string, s Remote) {
 // On a cluster of three masters records spread over all; the store goes on after a master was replaced, and
 // notices one that came back empty.
 func TestRedisCluster(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
+	t.Parallel()
 	cluster := realtest.OwnRedisCluster(t, 3, true)
 	opts := redisOptions("")
 	opts.Mode, opts.Addresses = RedisAuto, cluster.Addrs()[1:]
@@ -648,6 +645,7 @@ func waitReplicas(t *testing.T, cluster *servers.RedisCluster) {
 
 // A master of a cluster that restarted empty is a loss, although the others have all they were given.
 func TestRedisClusterWithAMasterThatRestartedEmpty(t *testing.T) {
+	t.Parallel()
 	cluster := realtest.OwnRedisCluster(t, 3, false)
 	opts := redisOptions("")
 	opts.Mode, opts.Addresses = RedisAuto, cluster.Addrs()
