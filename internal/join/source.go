@@ -161,6 +161,7 @@ func (s *source) knows(steps []Step) {
 	for _, st := range steps {
 		if st.Next <= s.Start {
 			s.steps = append(s.steps, st)
+			s.progress = max(s.progress, st.Progress)
 		}
 	}
 }

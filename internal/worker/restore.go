@@ -34,6 +34,7 @@ func (w *Worker) rewind(t *consume.Task, want func(*consume.Partition, consume.R
 	}
 	w.storeWorks(t.Number)
 	w.dropRecreated(t, section)
+	w.rewindSteps(t, want)
 	lacking := int64(0)
 	for _, p := range t.Partitions {
 		applied := section.Coverage(section.Source(p.Topic)).Applied
@@ -76,6 +77,9 @@ func (w *Worker) dropRecreated(t *consume.Task, section querystore.Section) {
 				w.storeFails(t.Number, err)
 			}
 		}
+		w.mu.Lock()
+		delete(w.steps, t.Number)
+		w.mu.Unlock()
 		return
 	}
 }
@@ -117,7 +121,7 @@ func (w *Worker) restoring() int64 {
 // announceRestore says what will be read again.
 func (g *generation) announceRestore() {
 	if left := g.restoring(); left > 0 {
-		g.w.log.Info("the store lacks what earlier messages left; they are read again for their effects before delivery starts", telemetry.Messages(left))
+		g.w.log.Info("earlier messages are read again before delivery starts: for what the store lacks of them, or for how far their topics had come", telemetry.Messages(left))
 		g.restoreBegan = time.Now()
 	}
 }
@@ -130,7 +134,7 @@ func (r *runner) restored(i int, next int64) {
 	}
 	rr.next.Store(next)
 	if next >= rr.to && r.g.restoring() == 0 && r.g.restoredOnce.CompareAndSwap(false, true) {
-		r.w.log.Info("the store has what it lacked; delivery starts", telemetry.Duration(time.Since(r.g.restoreBegan)),
+		r.w.log.Info("the store has what it lacked, and earlier messages are read; delivery starts", telemetry.Duration(time.Since(r.g.restoreBegan)),
 			telemetry.Messages(r.w.restored.Load()))
 	}
 }

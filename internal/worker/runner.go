@@ -76,7 +76,7 @@ func (w *Worker) newRunner(g *generation, source *consume.Task, section querysto
 		}
 		r.restores = append(r.restores, again)
 		sources = append(sources, join.SourceConfig{
-			Topic: p.Topic, Start: p.First(), Deliver: p.Start(), Settled: trail.inherited.ask(), Progress: trail.last,
+			Topic: p.Topic, Start: p.First(), Deliver: p.Start(), Steps: w.stepsOf(p), Settled: trail.inherited.ask(), Progress: trail.last,
 			Shown: w.carries(w.cfg.Kafka.ShownTopics, p.Topic), Clicked: w.carries(w.cfg.Kafka.ClickedTopics, p.Topic), Replay: p.Topic == w.cfg.Kafka.ReplayTopic, Expects: p.Expects,
 		})
 	}
@@ -92,6 +92,7 @@ func (w *Worker) newRunner(g *generation, source *consume.Task, section querysto
 // run works until ctx is done. It returns an error only if the task cannot go on.
 func (r *runner) run(ctx context.Context) error {
 	err := r.work(ctx)
+	r.keepSteps()
 	if errors.Is(err, errReopen) {
 		<-ctx.Done() // the generation ends
 		return nil

@@ -88,6 +88,7 @@ type Worker struct {
 	sections map[int32]querystore.Section
 	failing  map[int32]error // tasks whose store does not take writes
 	lost     map[int32]*reopening
+	steps    map[int32]map[string][]join.Step // by task and topic, see steps.go
 
 	states    *deadletter.StateWriter // what becomes of replayed messages
 	strangers atomic.Int64            // records of the replay topic that do not say where they come from
@@ -115,7 +116,7 @@ func New(cfg *config.Config, opts Options) (*Worker, error) {
 	w := &Worker{cfg: cfg, opts: opts, version: opts.Version, log: opts.Log, metrics: opts.Metrics, rules: JoinConfig(cfg),
 		limits:   batch.Limits{MaxEvents: cfg.Batch.MaxEvents, MaxBytes: int(cfg.Batch.MaxBytes), Linger: cfg.Batch.Linger},
 		health:   telemetry.NewHealth("kafka"),
-		sections: make(map[int32]querystore.Section), failing: make(map[int32]error), lost: make(map[int32]*reopening),
+		sections: make(map[int32]querystore.Section), failing: make(map[int32]error), lost: make(map[int32]*reopening), steps: make(map[int32]map[string][]join.Step),
 		decoder: event.NewDecoder(event.Options{HashTokens: cfg.Tokens == "hash"})}
 	if w.log == nil {
 		w.log = zap.NewNop()
@@ -285,6 +286,7 @@ func (w *Worker) leaveSections(tasks []*consume.Task) {
 		}
 		delete(w.sections, number)
 		delete(w.failing, number)
+		delete(w.steps, number)
 		if err := section.Close(); err != nil {
 			w.log.Error("could not close the store of a task that went to another worker", telemetry.Task(number), zap.Error(err))
 		}
