@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"eventworker/internal/consume"
 	"eventworker/internal/event"
 	"eventworker/internal/insights"
 	"eventworker/internal/join"
@@ -204,9 +205,9 @@ func (w *Worker) committed(took time.Duration, result string) {
 
 // sample looks at what the consumer counts by itself. It is called every fifth of a second and once
 // at the end, always from one goroutine.
-func (w *Worker) sample() {
+func (w *Worker) sample(k *consume.Status) {
 	n := w.kafka.Stats()
-	w.pauses.look(time.Now(), len(w.kafka.Status().Paused) > 0, &n)
+	w.pauses.look(time.Now(), len(k.Paused) > 0, &n)
 	w.attribution.sample(time.Now(), w)
 }
 

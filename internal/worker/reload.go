@@ -115,11 +115,6 @@ func (w *Worker) apply(next *config.Loaded, changes []config.Change) error {
 	if err := w.checkKeys(&next.Config); err != nil {
 		return err
 	}
-	if w.opts.SetLogLevel != nil {
-		if err := w.opts.SetLogLevel(next.Log.Level); err != nil {
-			return fmt.Errorf("log.level: %w", err)
-		}
-	}
 	if err := w.ReloadKeys(&next.Config); err != nil {
 		return err // a file that changed since it was checked; keys that were read before it are taken
 	}
@@ -139,7 +134,13 @@ func (w *Worker) apply(next *config.Loaded, changes []config.Change) error {
 	for _, c := range changes {
 		fields = append(fields, zap.String(c.Path, c.Before+" → "+c.After))
 	}
+	// Before the level changes: a higher one would leave the line out.
 	w.log.Info("the configuration was reloaded", append(fields, zap.Int(telemetry.KeyCount, len(changes)))...)
+	if w.opts.SetLogLevel != nil {
+		if err := w.opts.SetLogLevel(next.Log.Level); err != nil {
+			w.log.Error("the level of the log stays as it was", zap.Error(err)) // the level was validated: this is a defect
+		}
+	}
 	return nil
 }
 

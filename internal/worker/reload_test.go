@@ -39,7 +39,13 @@ func (w *world) reloadable(change func(*config.Config)) (r *running, next func(f
 	levels = &atomic.Value{}
 	o := Options{
 		Load:        func() (*config.Loaded, error) { return config.NewLoaded(now.Load()), nil },
-		SetLogLevel: func(name string) error { levels.Store(name); return nil },
+		SetLogLevel: func(name string) error {
+			if r.logs.FilterMessage("the configuration was reloaded").Len() == 0 {
+				w.t.Error("the level changed before the log said so")
+			}
+			levels.Store(name)
+			return nil
+		},
 	}
 	r = startWorker(w.t, now.Load(), o)
 	return r, func(f func(*config.Config)) {

@@ -18,6 +18,7 @@ import (
 // Page is what /statusz shows people.
 func (w *Worker) Page() *telemetry.StatusPage {
 	k := w.kafka.Status()
+	w.lookAfter(time.Now(), &k)
 	p := &telemetry.StatusPage{
 		Messages: flowOf(w.ledger.Snapshot()), Partitions: w.partitionRows(), Deliveries: w.deliveryRows(),
 		DeadLetters: w.deadLetterSection(), Store: w.storeFacts(), Config: w.configRows(), Reload: w.reloadFacts(),
@@ -197,7 +198,7 @@ func (w *Worker) verdict(k *consume.Status, p *telemetry.StatusPage) (sentence, 
 		}
 	}
 	parts = append(parts, breakers(p.Deliveries, worse))
-	if p.DeadLetters.Failing != "" {
+	if p.DeadLetters.Failing != "" && k.State == consume.StateConsuming {
 		parts = append(parts, "dead letters cannot be written")
 		worse("bad")
 	}

@@ -140,9 +140,15 @@ func TestForgettingHidesTheUserAlsoAfterTheStoreWasLost(t *testing.T) {
 	w.send(showing("u", query, now.Add(-time.Hour), "a"), showing("v", query, now.Add(-time.Hour), "a"))
 	clicked := record("u", fmt.Sprintf(`{"type":"recommendation.clicked","userToken":"u","timestamp":%d,"objectID":"a"}`, now.Add(-time.Minute).UnixMilli()))
 	clicked.Timestamp = now.Add(-time.Minute)
-	w.send(clicked)
-	run.settles(3)
-	run.await("the commit", func() bool { return w.committed(0) == 3 })
+	// No impression leads to this click: nobody finds it to remove it, so it must be hidden.
+	solo := record("u", click("u", "solo"))
+	solo.Timestamp = now.Add(-time.Minute)
+	w.send(clicked, solo)
+	run.settles(4)
+	run.await("the commit", func() bool { return w.committed(0) == 4 })
+	if x := asked[UserHistory](run, StoreUserPath, `{"userToken":"u","objectID":"solo"}`, 200).Explanation; x.From != "click" {
+		t.Errorf("before: %+v", x)
+	}
 	report := asked[ForgetReport](run, ForgetPath, `{"userToken":"u"}`, 200)
 	if !report.Remembered || !report.Owner || !report.Settled || report.Impressions != 1 || report.Clicks != 1 {
 		t.Errorf("%+v", report)
@@ -155,6 +161,9 @@ func TestForgettingHidesTheUserAlsoAfterTheStoreWasLost(t *testing.T) {
 		h := asked[UserHistory](run, StoreUserPath, `{"userToken":"u","objectID":"a"}`, 200)
 		if len(h.Impressions)+len(h.Clicks) != 0 || h.Explanation.From != "" || h.Forgotten == nil {
 			t.Errorf("still there: %+v", h)
+		}
+		if h := asked[UserHistory](run, StoreUserPath, `{"userToken":"u","objectID":"solo"}`, 200); len(h.Clicks) != 0 || h.Explanation.From != "" {
+			t.Errorf("a click without an impression is still there: %+v", h)
 		}
 		if h := asked[UserHistory](run, StoreUserPath, `{"userToken":"v","objectID":"a"}`, 200); len(h.Impressions) != 1 || h.Forgotten != nil {
 			t.Errorf("another user: %+v", h)
@@ -182,7 +191,7 @@ func TestForgettingHidesTheUserAlsoAfterTheStoreWasLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	run = w.start(cfg)
-	run.await("all read again", func() bool { return run.restored.Load() == 3 && run.restoring() == 0 })
+	run.await("all read again", func() bool { return run.restored.Load() == 4 && run.restoring() == 0 })
 	hidden(run)
 	// What the user does from now on counts.
 	w.send(showing("u", otherQuery, time.Now(), "a"))

@@ -103,6 +103,8 @@ const (
 	syncers = 8
 	// storeRetry is the time between two tries of what the store refused.
 	storeRetry = time.Second
+	// looksEvery is how many turns of watch there are to one look after the partitions: a second.
+	looksEvery = 5
 	// lettersTimeout bounds how long the end of the worker waits for dead letters.
 	lettersTimeout = 5 * time.Second
 )
@@ -228,13 +230,16 @@ func (w *Worker) Run(ctx context.Context) error {
 func (w *Worker) watch(ctx context.Context) error {
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
-	for {
+	for turn := 0; ; turn++ {
 		k := w.checkHealth()
-		w.lookAfter(time.Now(), &k)
-		w.sample()
+		if turn%looksEvery == 0 {
+			w.lookAfter(time.Now(), &k)
+		}
+		w.sample(&k)
 		select {
 		case <-ctx.Done():
-			w.sample()
+			k := w.kafka.Status()
+			w.sample(&k)
 			return nil
 		case <-ticker.C:
 		}
