@@ -26,11 +26,15 @@ type contestant struct {
 	start func(ctx context.Context, e *env, l *log, group, metrics string) (*process, error)
 }
 
+// withRedis is the contestant that needs a Redis.
+const withRedis = "worker-redis"
+
 // contestants are the ways to do the work, in the order they take turns.
 func contestants(names []string) (list []contestant, err error) {
 	all := []contestant{
 		{"worker-disk", true, workerWith("disk", "32MiB")},
 		{"worker-memory", true, workerWith("memory", "2GiB")}, // all the history of a run
+		{withRedis, true, workerWith("redis", "32MiB")},
 		{"loop", false, startLoop},
 	}
 	for _, name := range names {
@@ -41,7 +45,7 @@ func contestants(names []string) (list []contestant, err error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("-contestants: there is no %q: worker-disk, worker-memory, loop", name)
+			return nil, fmt.Errorf("-contestants: there is no %q: worker-disk, worker-memory, worker-redis, loop", name)
 		}
 	}
 	return list, nil
@@ -59,7 +63,8 @@ func workerWith(kind, memory string) func(context.Context, *env, *log, string, s
 				"dead_letter_topic": l.deadLetters(), "replay_topic": l.replays()},
 			"insights": map[string]any{"endpoint": e.url, "applications": map[string]any{
 				"default": map[string]any{"app_id": appID, "api_key": apiKey, "default_index": defaultIndex}}},
-			"store": map[string]any{"kind": kind, "path": filepath.Join(dir, "queries"), "memory": memory},
+			"store": map[string]any{"kind": kind, "path": filepath.Join(dir, "queries"), "memory": memory,
+				"redis": map[string]any{"addresses": []string{e.redisAddress()}, "key_prefix": group + ":"}},
 			"admin": map[string]any{"listen": metrics, "pprof": e.profiles != ""},
 		}
 		text, err := json.Marshal(cfg) // YAML, too
@@ -77,6 +82,14 @@ func workerWith(kind, memory string) func(context.Context, *env, *log, string, s
 		cmd.Dir, cmd.Env = dir, e.environment()
 		return start(cmd, e.dir, "worker")
 	}
+}
+
+// redisAddress is that of the Redis of the run; where there is none, of one that is not asked.
+func (e *env) redisAddress() string {
+	if e.redis == nil {
+		return "127.0.0.1:6379"
+	}
+	return e.redis.Addr
 }
 
 func startLoop(ctx context.Context, e *env, l *log, group, metrics string) (*process, error) {

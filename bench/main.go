@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"eventworker/internal/realtest/servers"
 )
 
 func main() {
@@ -134,6 +136,12 @@ func bench(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.sink.stop()) }()
+	if slices.Contains(o.contestants, withRedis) {
+		if e.redis, err = servers.StartRedis(ctx); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, e.redis.Close()) }()
+	}
 	logs, results, err := e.measure(ctx, o, list)
 	if err != nil {
 		return err

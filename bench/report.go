@@ -23,6 +23,7 @@ type Result struct {
 	CPU       float64 `json:"cpu_us_per_message"`
 	BrokerCPU float64 `json:"broker_cpu_us_per_message"`
 	SinkCPU   float64 `json:"sink_cpu_us_per_message"`
+	RedisCPU  float64 `json:"redis_cpu_us_per_message"`
 	// EventCPU is the process's own, in microseconds an Insights event.
 	EventCPU  float64 `json:"cpu_us_per_event"`
 	Objects   float64 `json:"allocations_per_message"`
@@ -46,6 +47,7 @@ func resultOf(l *log, from, to *sample) *Result {
 		CPU:       micros(*from, *to, func(s sample) int64 { return int64(s.worker) }),
 		BrokerCPU: micros(*from, *to, func(s sample) int64 { return int64(s.broker) }),
 		SinkCPU:   micros(*from, *to, func(s sample) int64 { return int64(s.sink) }),
+		RedisCPU:  micros(*from, *to, func(s sample) int64 { return int64(s.redis) }),
 		Objects:   (to.allocations.objects - from.allocations.objects) / messages,
 		Allocated: (to.allocations.bytes - from.allocations.bytes) / messages,
 	}
@@ -71,6 +73,7 @@ var columns = []column{
 	{"µs/event", "%.2f", func(r *Result) float64 { return r.EventCPU }},
 	{"broker", "%.2f", func(r *Result) float64 { return r.BrokerCPU }},
 	{"sink", "%.2f", func(r *Result) float64 { return r.SinkCPU }},
+	{"Redis", "%.2f", func(r *Result) float64 { return r.RedisCPU }},
 	{"allocs/message", "%.2f", func(r *Result) float64 { return r.Objects }},
 	{"B/message", "%.0f", func(r *Result) float64 { return r.Allocated }},
 	{"peak MB", "%.0f", func(r *Result) float64 { return float64(r.Peak) / 1e6 }},

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"eventworker/internal/realtest/servers"
 )
 
 // env is what all runs share.
@@ -20,6 +22,7 @@ type env struct {
 	profiles    string // folder for CPU profiles; empty: none
 	timeout     time.Duration
 	broker      *broker
+	redis       *servers.Redis // nil: no contestant needs it
 	sink        *process
 	url         string
 	certificate string
@@ -66,6 +69,7 @@ type sample struct {
 	at                   time.Time
 	counts               counts
 	worker, broker, sink time.Duration // CPU
+	redis                time.Duration
 	peak                 int64
 	allocations          allocations
 }
@@ -78,6 +82,11 @@ func (e *env) sample(pid int, c, base counts) (s sample, err error) {
 	}
 	if e.broker.pid != 0 {
 		if s.broker, err = cpuOf(e.broker.pid); err != nil {
+			return s, err
+		}
+	}
+	if e.redis != nil {
+		if s.redis, err = cpuOf(e.redis.PID()); err != nil {
 			return s, err
 		}
 	}

@@ -128,6 +128,9 @@ func (r *Redis) answers(ctx context.Context) error {
 	return nil
 }
 
+// PID is the process id of the server that runs.
+func (r *Redis) PID() int { return r.process.cmd.Process.Pid }
+
 // Stop ends the server as an operator would.
 func (r *Redis) Stop() error {
 	if r.process == nil {
