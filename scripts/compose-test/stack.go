@@ -134,14 +134,14 @@ func (t *test) build(ctx context.Context) error {
 	if err := t.composed(ctx, "build", "worker"); err != nil {
 		return err
 	}
-	said, err := t.output(ctx, "docker", "run", "--rm", "eventworker:local", "version")
+	said, err := t.output(ctx, "docker", "run", "--rm", "eventworker-worker:local", "version")
 	if err != nil {
 		return err
 	}
 	if !strings.HasPrefix(said, "eventworker local ") {
 		return fmt.Errorf("the version is not stamped: %q", said)
 	}
-	size, err := t.output(ctx, "docker", "image", "inspect", "--format", "{{.Config.User}} {{.Size}}", "eventworker:local")
+	size, err := t.output(ctx, "docker", "image", "inspect", "--format", "{{.Config.User}} {{.Size}}", "eventworker-worker:local")
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (t *test) build(ctx context.Context) error {
 
 // reproduced holds the program in the image against one that was built outside of it.
 func (t *test) reproduced(ctx context.Context) error {
-	id, err := t.output(ctx, "docker", "create", "eventworker:local")
+	id, err := t.output(ctx, "docker", "create", "eventworker-worker:local")
 	if err != nil {
 		return err
 	}
