@@ -2,6 +2,7 @@ package join
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -16,6 +17,7 @@ type claim[M any] struct {
 	key    claimKey
 	at     int64
 	time   int64 // of the mark it will leave
+	replay bool  // copies are copies whatever their time
 	place  querystore.Place
 	user   []byte
 	copies []copied[M]
@@ -25,9 +27,18 @@ type claim[M any] struct {
 	older *claim[M]
 }
 
+// near says whether a time lies in the window of the claim, or of a copy that waits for its outcome: that
+// may be the next first.
+func (c *claim[M]) near(at, window int64) bool {
+	return within(at, c.at, window) || slices.ContainsFunc(c.copies, func(o copied[M]) bool { return within(at, o.at, window) })
+}
+
+func within(a, b, window int64) bool { return a-b <= window && b-a <= window }
+
 type copied[M any] struct {
 	m        M
 	src      *source
+	at       int64
 	seen     int64
 	restores bool
 	slot     int
@@ -57,11 +68,11 @@ func (t *Task[M]) claim() (waits bool) {
 	}
 	key := f.claimKey()
 	for c := t.claims.first[key]; c != nil; c = c.older {
-		if distance := f.at - c.at; f.msg.Replay == nil && (distance > t.rules.dedupeWindow || -distance > t.rules.dedupeWindow) {
+		if f.msg.Replay == nil && !c.near(f.at, t.rules.dedupeWindow) {
 			continue
 		}
 		t.keep()
-		c.copies = append(c.copies, copied[M]{f.m, f.src, f.seen, f.restores(), f.slot})
+		c.copies = append(c.copies, copied[M]{f.m, f.src, f.at, f.seen, f.restores(), f.slot})
 		t.claims.waiting++
 		return true
 	}
@@ -70,6 +81,7 @@ func (t *Task[M]) claim() (waits bool) {
 		c, t.claims.free = t.claims.free[n-1], t.claims.free[:n-1]
 	}
 	c.key, c.at, c.time, c.place, c.src, c.slot = key, f.at, f.markTime(), f.place(), f.src, f.slot
+	c.replay = f.msg.Replay != nil
 	c.user = append(c.user[:0], f.user...)
 	c.older = t.claims.first[key]
 	t.claims.first[key] = c
@@ -148,13 +160,18 @@ func (t *Task[M]) unclaim() {
 	}
 }
 
-// drop ends a claim. Copies of a delivered message are absorbed, others go their own way.
+// drop ends a claim. Copies of a delivered message that lie in its window are absorbed, others go their own way.
 func (t *Task[M]) drop(m M, c *claim[M], delivered bool) {
 	delete(t.claims.holder, m)
 	t.unlink(c)
 	c.src.shut(c.slot)
 	if delivered {
 		for _, copied := range c.copies {
+			if !c.replay && !within(copied.at, c.at, t.rules.dedupeWindow) {
+				t.claims.ready = append(t.claims.ready, copied)
+				continue
+			}
+			t.claims.waiting--
 			copied.src.shut(copied.slot)
 			if copied.restores {
 				t.out.Restored(copied.m)
@@ -162,7 +179,6 @@ func (t *Task[M]) drop(m M, c *claim[M], delivered bool) {
 				t.out.Absorbed(copied.m, Duplicate)
 			}
 		}
-		t.claims.waiting -= len(c.copies)
 	} else {
 		t.claims.ready = append(t.claims.ready, c.copies...)
 	}
