@@ -4,12 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"eventworker/internal/check"
+	"eventworker/internal/consume"
 	"eventworker/internal/deadletter"
+	"eventworker/internal/join"
 )
 
 // counts of a plan's verdicts.
@@ -155,22 +159,59 @@ func TestTheLastLetterOfAMessageIsTheOneThatCounts(t *testing.T) {
 	check("without states")
 }
 
-func TestLettersWithoutTheirHeadersAreUnreadable(t *testing.T) {
+func TestALetterThatWasWrittenTwiceIsPlannedOnce(t *testing.T) {
+	o := newOffice(t)
+	o.dead(many(3, o.click)...)
+	o.next = [shopPartitions]int64{} // a worker that died read them again
+	o.dead(many(3, o.click)...)
+	plan := o.plan("")
+	if got := plan.counts(); got[Pass] != 3 || got[Duplicate] != 3 {
+		t.Errorf("%v", got)
+	}
+	o.apply(plan)
+	o.once(3)
+}
+
+func TestLettersOfAnotherGroupAreLeftToIt(t *testing.T) {
 	o := newOffice(t)
 	o.dead(o.click(1), o.click(2))
-	p := o.plan("")
-	_ = p
 	other := *o.desk
 	other.Group = "another"
-	plan, _, err := other.Plan(t.Context(), PlanOptions{Filter: o.filter(""), Check: o.check()})
-	if err != nil || plan.counts()[OtherGroup] != 2 || plan.Planned != 0 {
-		t.Errorf("%v, %v", plan.counts(), err)
+	for any, want := range map[bool]int64{false: 0, true: 2} {
+		plan, _, err := other.Plan(t.Context(), PlanOptions{Filter: o.filter(""), Check: o.check(), AnyGroup: any})
+		if err != nil || plan.Planned != want || plan.counts()[OtherGroup] != 2-want {
+			t.Errorf("%v: %+v, %v", any, plan, err)
+		}
 	}
-	plan, _, err = other.Plan(t.Context(), PlanOptions{Filter: o.filter(""), Check: o.check(), AnyGroup: true})
-	if err != nil || plan.Planned != 2 {
-		t.Errorf("%v, %v", plan, err)
+}
+
+func TestLettersWhoseHeadersAreBrokenAreUnreadable(t *testing.T) {
+	o := newOffice(t)
+	o.dead(o.click(1))
+	headers := []kgo.RecordHeader{{Key: deadletter.HeaderVersion, Value: []byte("1")}, {Key: deadletter.HeaderReason, Value: []byte("lost")}}
+	if err := o.client.ProduceSync(t.Context(), &kgo.Record{Topic: "shop.dead", Value: []byte("{}"), Headers: headers}).FirstErr(); err != nil {
+		t.Fatal(err)
 	}
-	if !slices.Contains(verdictOrder, Unreadable) {
-		t.Error("order")
+	plan := o.plan("")
+	if got := plan.counts(); got[Unreadable] != 1 || got[Pass] != 1 {
+		t.Errorf("%v", got)
+	}
+}
+
+// BenchmarkPlanLetter is the judgement of one letter with an edit.
+func BenchmarkPlanLetter(b *testing.B) {
+	edit, err := ParseEdit([]byte(mendPrices))
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now()
+	value := fmt.Sprintf(`{"type":"recommendation.purchased","userToken":"user-1","timestamp":%d,"currency":"EUR","items":[{"objectID":"sku-1","price":"11,90"},{"objectID":"sku-2","price":"2,50","quantity":3}]}`, now.UnixMilli())
+	j := judge{opts: check.Options{AnyApplication: true, Now: now, Rules: join.Config{Window: time.Hour, ClickWindow: time.Hour, MaxEventAge: 95 * time.Hour}}, edit: edit}
+	l := LetterOf(0, &consume.Record{Value: []byte(value), Key: []byte("user-1")})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := j.letter(b.Context(), l); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
