@@ -17,6 +17,25 @@ func attributionRow() row {
 			draw: []query{{`60 * sum by (hint) (rate(eventworker_hints_total` + j + `[$__rate_interval]))`, "{{hint}}"}},
 		},
 		{
+			id: 18, title: "Share that has a queryID, by type and model", width: 8, unit: "percentunit", max: 1,
+			good: "steady; clicks near 1, what is bought lower.",
+			act:  "one type falls: its service writes another userToken or partitions otherwise. One model falls: that widget no longer publishes what it shows.",
+			draw: []query{{`sum by (type, model) (rate(eventworker_attributed_objects_total{job=~"$job",instance=~"$instance",result="matched"}[$__rate_interval])) / sum by (type, model) (rate(eventworker_attributed_objects_total` + j + `[$__rate_interval]))`, "{{type}}, {{model}}"}},
+		},
+		{
+			id: 19, kind: "state-timeline", title: "Does the storefront spoil attribution?", width: 8,
+			good:   "no, for every cause.",
+			act:    "docs/metrics.md explains each cause, docs/storefront.md what the storefront has to do; the log names it with its share.",
+			states: map[string][2]string{"0": {"no", "green"}, "1": {"yes", "orange"}},
+			draw:   []query{{`max by (cause) (eventworker_attribution_trouble` + j + `)`, "{{cause}}"}},
+		},
+		{
+			id: 29, title: "How much earlier the impression or the click was", width: 8, unit: "s",
+			good: "far below join.window and join.click_window.",
+			act:  "p99 near the window: a longer one would match more; far below it: a shorter one would save store.",
+			draw: quantiles("eventworker_match_age_seconds", ", by", "{{by}} "),
+		},
+		{
 			id: 16, title: "Messages that wait for the log, and impressions stored per second", width: 8, unit: "short",
 			good: "waiting is about the traffic of join.allowed_lateness.",
 			act:  "waiting grows: a partition of the task stands still or is paused, so nobody knows whether an impression is still to come.",
