@@ -75,6 +75,15 @@ func TestStoreUserOpensTheFolderWhereNoWorkerAnswers(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.out), &doc); err != nil || doc.UserToken != "user-1234" || len(doc.Impressions) != 1 || doc.Schema != "eventworker.store-user/v1" {
 		t.Errorf("%v %+v", err, r)
 	}
+	valid(t, worker.StoreUserSchema, r.out)
+	if r := call(t, nil, append([]string{"store", "user", "user-1234", "--object", "sku-2", "-o", "json"}, flags...)...); r.code != exitOK {
+		t.Errorf("%+v", r)
+	} else {
+		valid(t, worker.StoreUserSchema, r.out)
+	}
+	if r := call(t, nil, "store", "user", "x", "-o", "help"); r.code != exitOK || r.out != string(worker.StoreUserSchema) {
+		t.Errorf("%+v", r)
+	}
 	// Another process has the folder.
 	s, err := querystore.OpenDisk(querystore.Options{Path: dir})
 	if err != nil {
@@ -140,6 +149,11 @@ func TestForgetRemovesReportsAndAsksTheAPI(t *testing.T) {
 	}
 	if strings.Contains(r.out+r.err, "user-1234") || !strings.Contains(r.err, `"action":"forget"`) {
 		t.Errorf("the token is shown, or the audit line is missing:\n%s%s", r.out, r.err)
+	}
+	if r := call(t, env, append([]string{"forget", "user-1234", "--confirm", "user-1234", "--api", "-o", "json"}, flags...)...); r.code != exitOK {
+		t.Errorf("once more: %+v", r)
+	} else {
+		valid(t, worker.ForgottenSchema, r.out)
 	}
 	if r := call(t, nil, append([]string{"store", "user", "user-1234"}, flags[:4]...)...); !strings.Contains(r.out, "0 impressions") || !strings.Contains(r.out, "0 remembered clicks") {
 		t.Errorf("%+v", r)

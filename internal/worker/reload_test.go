@@ -38,7 +38,7 @@ func (w *world) reloadable(change func(*config.Config)) (r *running, next func(f
 	now.Store(w.config(change))
 	levels = &atomic.Value{}
 	o := Options{
-		Load:        func() (*config.Loaded, error) { return config.NewLoaded(now.Load()), nil },
+		Load: func() (*config.Loaded, error) { return config.NewLoaded(now.Load()), nil },
 		SetLogLevel: func(name string) error {
 			if r.logs.FilterMessage("the configuration was reloaded").Len() == 0 {
 				w.t.Error("the level changed before the log said so")
