@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
@@ -35,6 +36,7 @@ const MaxEdit = 64 << 10
 type Edit struct {
 	text   []byte // compacted
 	merge  bool
+	touch  bool // mayTouch
 	steps  []step
 	digest string
 }
@@ -64,6 +66,7 @@ func ParseEdit(text []byte) (*Edit, error) {
 	switch e.text[0] {
 	case '{':
 		e.merge = true
+		e.touch = e.mayTouch()
 		return e, nil
 	case '[':
 	default:
@@ -83,7 +86,34 @@ func ParseEdit(text []byte) (*Edit, error) {
 		}
 		e.steps = append(e.steps, s)
 	}
+	e.touch = e.mayTouch()
 	return e, nil
+}
+
+// mayTouch says whether the edit could change what the join looks up, or which objects a message has. It is
+// true for every edit that is not plainly about something else.
+func (e *Edit) mayTouch() bool {
+	if e.merge {
+		var members map[string]json.RawMessage
+		if json.Unmarshal(e.text, &members) != nil {
+			return true
+		}
+		for name := range members {
+			if slices.Contains(joinNames, name) || name == "items" {
+				return true
+			}
+		}
+		return false
+	}
+	for i := range e.steps {
+		s := &e.steps[i]
+		last := s.path[len(s.path)-1]
+		whole := last == "-" || last == "*" || last == "items" || last[:min(1, len(last))] >= "0" && last[:min(1, len(last))] <= "9"
+		if whole || s.kind == "move" || s.kind == "copy" || slices.ContainsFunc(s.path, func(name string) bool { return slices.Contains(joinNames, name) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // Digest names the edit: 16 hexadecimal digits over its text without white space.
@@ -215,24 +245,32 @@ var errNothingThere = errors.New("nothing is there")
 
 // apply takes one operation to every place that its path stands for.
 func (s *step) apply(value []byte) ([]byte, error) {
-	paths := [][]string{s.path}
-	if slices.Contains(s.path, "*") {
-		paths = expand(value, nil, s.path, s.kind == "add")
-		if len(paths) == 0 {
+	spots := []spot{{path: s.path}}
+	switch {
+	case slices.Contains(s.path, "*"):
+		if spots = expand(value, nil, s.path, s.kind == "add"); len(spots) == 0 {
 			return nil, errNothingThere
 		}
+	case s.kind == "rewrite":
+		spots[0].value, _ = lookUp(value, s.path)
 	}
 	if s.kind == "rewrite" {
-		return s.rewrite(value, paths)
+		return s.rewrite(value, spots)
 	}
 	if s.kind == "remove" {
-		slices.Reverse(paths) // the later elements of an array first, whose places would change
+		slices.Reverse(spots) // the later elements of an array first, whose places would change
 	}
-	patch := make(jsonpatch.Patch, len(paths))
-	for i, path := range paths {
-		patch[i] = at(s.op, path)
+	patch := make(jsonpatch.Patch, len(spots))
+	for i := range spots {
+		patch[i] = at(s.op, spots[i].path)
 	}
 	return applied(patch, value)
+}
+
+// spot is a place of a message.
+type spot struct {
+	path  []string
+	value rawMessage // nil: it is not there, or nobody asks
 }
 
 func applied(patch jsonpatch.Patch, value []byte) ([]byte, error) {
@@ -251,26 +289,26 @@ func at(op jsonpatch.Operation, path []string) jsonpatch.Operation {
 	return own
 }
 
-// rewrite changes the texts and numbers at the paths that match; at least one must.
-func (s *step) rewrite(value []byte, paths [][]string) ([]byte, error) {
+// rewrite changes the texts and numbers at the spots that match; at least one must.
+func (s *step) rewrite(value []byte, spots []spot) ([]byte, error) {
 	var patch jsonpatch.Patch
-	for _, path := range paths {
-		raw, there := lookUp(value, path)
-		if !there {
+	for i := range spots {
+		if len(spots[i].value) == 0 {
 			continue
 		}
-		changed, ok := s.rewritten(raw)
+		changed, ok := s.rewritten(spots[i].value)
 		if !ok {
 			continue
 		}
-		replace := rawMessage(`"replace"`)
-		patch = append(patch, jsonpatch.Operation{"op": &replace, "path": quotedText(pointerOf(path)), "value": &changed})
+		patch = append(patch, jsonpatch.Operation{"op": &replaceText, "path": quotedText(pointerOf(spots[i].path)), "value": &changed})
 	}
 	if len(patch) == 0 {
 		return nil, errors.New("nothing matched")
 	}
 	return applied(patch, value)
 }
+
+var replaceText = rawMessage(`"replace"`)
 
 func (s *step) rewritten(raw []byte) (rawMessage, bool) {
 	text, as := string(raw), "number"
@@ -310,17 +348,17 @@ func quotedText(text string) *rawMessage {
 	return &raw
 }
 
-// expand lists the paths that a path with * stands for. The last member of an add need not be there.
-func expand(value []byte, done, rest []string, add bool) [][]string {
+// expand lists the spots that a path with * stands for. The last member of an add need not be there.
+func expand(value []byte, done, rest []string, add bool) []spot {
 	if len(rest) == 0 || add && len(rest) == 1 && rest[0] != "*" && value != nil {
-		return [][]string{append(slices.Clone(done), rest...)}
+		return []spot{{append(slices.Clone(done), rest...), bytes.TrimSpace(value)}}
 	}
-	var list [][]string
 	if rest[0] == "*" {
 		var elements []rawMessage
 		if json.Unmarshal(value, &elements) == nil {
+			var list []spot
 			for i, element := range elements {
-				list = append(list, expand(element, append(slices.Clone(done), fmt.Sprint(i)), rest[1:], add)...)
+				list = append(list, expand(element, append(slices.Clone(done), strconv.Itoa(i)), rest[1:], add)...)
 			}
 			return list
 		}
@@ -334,16 +372,23 @@ func expand(value []byte, done, rest []string, add bool) [][]string {
 // lookUp finds the value at a path, as it is written.
 func lookUp(value []byte, path []string) (rawMessage, bool) {
 	for _, name := range path {
-		var object map[string]rawMessage
-		var array []rawMessage
+		value = bytes.TrimSpace(value)
 		switch {
-		case json.Unmarshal(value, &object) == nil:
+		case len(value) > 0 && value[0] == '{':
+			var object map[string]rawMessage
+			if json.Unmarshal(value, &object) != nil {
+				return nil, false
+			}
 			next, there := object[name]
 			if !there {
 				return nil, false
 			}
 			value = next
-		case json.Unmarshal(value, &array) == nil:
+		case len(value) > 0 && value[0] == '[':
+			var array []rawMessage
+			if json.Unmarshal(value, &array) != nil {
+				return nil, false
+			}
 			i, ok := index(name, len(array))
 			if !ok {
 				return nil, false

@@ -3,6 +3,7 @@ package dlq
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -41,24 +42,8 @@ type judged struct {
 // letter judges one letter. The value that it gives is valid as long as the letter is.
 func (j *judge) letter(ctx context.Context, l *Letter) (judged, error) {
 	out := judged{value: l.Value, eventTime: l.EventTime()}
-	if j.edit != nil {
-		edited, err := j.edit.Apply(l.Value)
-		switch {
-		case err != nil:
-			out.missed = true
-		case !bytes.Equal(edited, l.Value):
-			changes := Diff(l.Value, edited, nil)
-			if len(changes) == 0 {
-				break // only written differently
-			}
-			out.value, out.edited = edited, true
-			out.dropResolved = touchesJoin(changes)
-			if restructures(changes) && len(l.raw[slotParts]) > 0 {
-				out.refusal = &event.Refusal{Reason: event.Invalid, Stage: event.StageValidate, Rule: "edit.parts",
-					Message: "a part of the message is delivered: an edit may not add or remove objects"}
-				return out, nil
-			}
-		}
+	if j.edit != nil && !j.mend(l, &out) {
+		return out, nil
 	}
 	report, err := check.Run(ctx, j.opts, []check.Record{{
 		Topic: l.Source().Topic, Key: l.Key, Value: out.value, Time: cmpTime(l.Timestamp()),
@@ -84,6 +69,31 @@ func (j *judge) letter(ctx context.Context, l *Letter) (judged, error) {
 		out.eventTime = edited.EventTime()
 	}
 	return out, nil
+}
+
+// mend applies the edit; false: no more is to be said.
+func (j *judge) mend(l *Letter, out *judged) bool {
+	edited, err := j.edit.Apply(l.Value)
+	if err != nil {
+		out.missed = true
+		return true
+	}
+	var plain bytes.Buffer
+	if json.Compact(&plain, l.Value) == nil && bytes.Equal(plain.Bytes(), edited) {
+		return true // only written differently
+	}
+	out.value, out.edited = edited, true
+	if !j.edit.touch {
+		return true
+	}
+	changes := Diff(l.Value, edited, nil)
+	out.dropResolved = touchesJoin(changes)
+	if restructures(changes) && len(l.raw[slotParts]) > 0 {
+		out.refusal = &event.Refusal{Reason: event.Invalid, Stage: event.StageValidate, Rule: "edit.parts",
+			Message: "a part of the message is delivered: an edit may not add or remove objects"}
+		return false
+	}
+	return true
 }
 
 // doubtful says that a refusal is for want of the store, which a plan does not have: an index or an
