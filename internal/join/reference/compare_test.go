@@ -69,9 +69,6 @@ func (d *driver) compareOne(id reference.ID, want *reference.Outcome) string {
 			continue
 		}
 		told++
-		if d.forgotten(id, s.life) {
-			continue
-		}
 		if s.absorbed == "duplicate" && d.sent[id] > 0 && d.sent[id] <= s.life {
 			continue // of itself: it was delivered in an earlier life, and no commit said so
 		}
@@ -83,16 +80,6 @@ func (d *driver) compareOne(id reference.ID, want *reference.Outcome) string {
 		return "no outcome at all"
 	}
 	return ""
-}
-
-// forgotten says whether another source had reached the message's time before the life began: where, is forgotten then.
-func (d *driver) forgotten(id reference.ID, life int) bool {
-	for s := range d.tr.sources {
-		if life > 0 && s != id.Source && d.begins[life][s] >= d.lineOf(id).eventTime()+epoch {
-			return true
-		}
-	}
-	return false
 }
 
 func (l *line) eventTime() int64 {

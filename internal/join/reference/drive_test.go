@@ -3,7 +3,6 @@ package reference_test
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -88,7 +87,7 @@ type driver struct {
 
 	life    int
 	ticks   int64          // the clock goes on by as little as join.wait is
-	begins  [][]int64      // by life and source: the progress with which it began
+	steps   [][]join.Step  // by source: how far it had come where, as the task knew that was thrown away; nil: not known
 	next    []int          // by source: the offset that is read next
 	deliver []int          // by source: where this life's deliveries begin
 	settled []map[int]bool // by source: settled offsets, of this life or inherited
@@ -127,18 +126,24 @@ func (d *driver) begin() {
 	for s, source := range d.tr.sources {
 		d.deliver[s] = d.commit[s]
 		applied := int(d.section.Coverage(d.section.Source(source.Topic)).Applied)
-		d.next[s] = min(applied, d.deliver[s])
+		if d.next[s] = min(applied, d.deliver[s]); len(d.tr.sources) > 1 && d.steps == nil {
+			d.next[s] = 0 // read again for its times
+		}
 		inherited := d.marked[s]
 		d.settled = append(d.settled, map[int]bool{})
 		for offset := range inherited {
 			d.settled[s][offset] = true
 		}
+		var steps []join.Step
+		if d.steps != nil {
+			steps = d.steps[s]
+		}
 		from = append(from, join.SourceConfig{
+			Steps: steps,
 			Topic: source.Topic, Start: int64(d.next[s]), Deliver: int64(d.deliver[s]), Progress: d.known[s], Shown: source.Shown, Clicked: source.Clicked,
 			Settled: func(offset int64) bool { return inherited[int(offset)] },
 		})
 	}
-	d.begins = append(d.begins, slices.Clone(d.known))
 	d.task = join.NewTask(d.config, d.section, from, d)
 	d.task.Clock(now + d.ticks)
 }
@@ -199,6 +204,12 @@ func (d *driver) do(o op) {
 	case opCommit:
 		d.committed()
 	case opCrash:
+		d.steps = nil
+		if o.n/ways%2 == 1 && !d.store.moves() {
+			for s := range d.tr.sources { // the same worker goes on
+				d.steps = append(d.steps, d.task.Steps(s))
+			}
+		}
 		d.store.crash(d.t, d.section, o.n)
 		d.life++
 		d.begin()

@@ -24,6 +24,8 @@ type keeper interface {
 	// crash ends the use of the section and leaves of it what how says.
 	crash(t rapid.TB, section querystore.Section, how int)
 	close(t rapid.TB)
+	// moves says whether another worker opens it after a crash.
+	moves() bool
 }
 
 // What a crash leaves of the section; what is beyond ways, divided by it, says more.
@@ -53,6 +55,8 @@ func (k *memory) crash(t rapid.TB, section querystore.Section, how int) {
 		*k = *newMemory()
 	}
 }
+
+func (k *memory) moves() bool { return false }
 
 func (k *memory) close(t rapid.TB) { check(t, k.store.Close()) }
 
@@ -137,6 +141,8 @@ func cutEnd(t rapid.TB, folder string, thirds int64) {
 	}
 }
 
+func (k *disk) moves() bool { return false }
+
 func (k *disk) close(t rapid.TB) { check(t, k.store.Close()) }
 
 // A pair is two workers between which the task moves with every crash.
@@ -152,6 +158,8 @@ func (k *pair) crash(t rapid.TB, section querystore.Section, how int) {
 	k.workers[k.at].crash(t, section, how)
 	k.at = 1 - k.at
 }
+
+func (k *pair) moves() bool { return true }
 
 func (k *pair) close(t rapid.TB) {
 	k.workers[0].close(t)
@@ -206,4 +214,11 @@ func (k *inRedis) wipe(t rapid.TB) {
 	check(t, it.Err())
 }
 
+func (k *inRedis) moves() bool { return false }
+
 func (k *inRedis) close(t rapid.TB) { check(t, k.store.Close()) }
+
+// sharedRedis are two workers with one Redis.
+type sharedRedis struct{ pair }
+
+func (k *sharedRedis) wipe(t rapid.TB) { k.workers[0].(*inRedis).wipe(t) }
