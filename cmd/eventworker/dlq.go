@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -345,13 +344,4 @@ func completePartitions(ctx context.Context, d *dlq.Desk) (list []cobra.Completi
 		list = append(list, fmt.Sprint(b.Partition))
 	}
 	return list
-}
-
-// stdoutFile is the file of standard output, nil if it is none.
-func (a *app) stdoutFile() *os.File {
-	if r, ok := a.out.(*reader); ok {
-		f, _ := r.to.(*os.File)
-		return f
-	}
-	return nil
 }

@@ -72,11 +72,11 @@ With a REASON: prints its section of the runbook, docs/dead-letters.md.`,
 
 // explained is the document of dlq explain.
 type explained struct {
-	Schema  string          `json:"schema"`
-	Letters []explainedOne  `json:"letters"`
-	Reason  string          `json:"reason"`  // that was asked about, or that of the newest letter
-	Runbook string          `json:"runbook"` // Markdown
-	Store   json.RawMessage `json:"store"`   // what the worker's admin server said; null: not asked, or it cannot tell
+	Schema  string         `json:"schema"`
+	Letters []explainedOne `json:"letters"`
+	Reason  string         `json:"reason"`  // that was asked about, or that of the newest letter
+	Runbook string         `json:"runbook"` // Markdown
+	Store   *storeSays     `json:"store"`   // null: not asked, or the worker cannot tell
 }
 
 type explainedOne struct {
@@ -96,7 +96,7 @@ func (a *app) explainReason(reason string, out *outFlags) error {
 		return callError(err)
 	}
 	if out.format == "json" {
-		return writeDocument(a.out, &explained{Schema: "eventworker.dlq.explain/v1", Letters: []explainedOne{}, Reason: reason, Runbook: text, Store: json.RawMessage("null")})
+		return writeDocument(a.out, &explained{Schema: "eventworker.dlq.explain/v1", Letters: []explainedOne{}, Reason: reason, Runbook: text})
 	}
 	return a.page(text+"\n", out)
 }
@@ -127,7 +127,7 @@ func (a *app) dlqExplain(cmd *cobra.Command, address string, flags *deskFlags, o
 		explanations = append(explanations, x)
 	}
 	newest := letters[len(letters)-1]
-	store := a.askStore(ctx, admin, newest, d)
+	store := a.askStore(ctx, admin, newest, explanations[len(explanations)-1], d)
 	runbook, err := dlq.Runbook(newest.ReasonText())
 	if err != nil {
 		runbook = err.Error()
@@ -144,17 +144,14 @@ func (a *app) dlqExplain(cmd *cobra.Command, address string, flags *deskFlags, o
 		writeExplanation(&b, x, &style)
 	}
 	if store != nil {
-		b.line("\nwhat the store of %s knows of the user\n  %s", admin, clean(string(store)))
+		writeStore(&b, store, admin)
 	}
 	b.line("\n%s", runbook)
 	return a.page(b.String(), out)
 }
 
-func explainDocument(list []*dlq.Explanation, reason, runbook string, store json.RawMessage) *explained {
+func explainDocument(list []*dlq.Explanation, reason, runbook string, store *storeSays) *explained {
 	doc := &explained{Schema: "eventworker.dlq.explain/v1", Letters: []explainedOne{}, Reason: reason, Runbook: runbook, Store: store}
-	if store == nil {
-		doc.Store = json.RawMessage("null")
-	}
 	for _, x := range list {
 		doc.Letters = append(doc.Letters, explainedOne{Letter: object(rowColumns, &x.Row, ""), Steps: x.Steps, Today: x.Today, Reason: x.Reason,
 			Changed: x.Changed, Hints: orEmpty(x.Hints), Objects: orEmpty(x.Objects), Events: orEmpty(x.Events)})
@@ -236,46 +233,94 @@ func withText(text string) string {
 	return "; " + clean(text)
 }
 
-// storeTimeout bounds the question what a worker's store knows of a user.
-const storeTimeout = 5 * time.Second
+// storeTimeout bounds each question what a worker's store knows of a user, maxStoreObjects their number.
+const (
+	storeTimeout    = 5 * time.Second
+	maxStoreObjects = 20
+)
 
-// askStore asks a worker for what it knows of a letter's user. That it cannot tell is said, and is no
-// failure. The answer is masked.
-func (a *app) askStore(ctx context.Context, admin string, l *dlq.Letter, d *openDesk) json.RawMessage {
+// storeSays is what a worker's store knows now of a letter's user.
+type storeSays struct {
+	Impressions int `json:"impressions"`
+	Clicks      int `json:"clicks"`
+	// Complete is false while the store still lacks what earlier messages left.
+	Complete bool          `json:"complete"`
+	Objects  []storeObject `json:"objects"`
+}
+
+// storeObject is what an object of the message would take now, at the message's time.
+type storeObject struct {
+	Object   int    `json:"object"`
+	ObjectID string `json:"object_id"`
+	QueryID  string `json:"query_id"` // empty: plain
+	Index    string `json:"index"`
+	Position int32  `json:"position"`
+	// From is click, impression, later-impression, or empty.
+	From string `json:"from"`
+}
+
+// askStore asks a worker for what it knows of a letter's user, and what the objects of the message
+// would take. That it cannot tell is said, and is no failure.
+func (a *app) askStore(ctx context.Context, admin string, l *dlq.Letter, x *dlq.Explanation, d *openDesk) *storeSays {
 	if admin == "" {
 		return nil
 	}
-	said, err := storeUser(ctx, admin, l, d)
+	said, err := storeKnows(ctx, admin, l, x, d)
 	if err != nil {
-		fmt.Fprintf(a.err, "note: the store is not known: %v\n", err)
+		fmt.Fprintf(a.err, "note: the store is not known: %s\n", d.mask.Text(err.Error(), l.Tokens()...))
 		return nil
 	}
-	var laid bytes.Buffer
-	if json.Compact(&laid, said) != nil {
-		fmt.Fprintf(a.err, "note: the store is not known: %s answers no JSON\n", admin)
-		return nil
-	}
-	return json.RawMessage(d.mask.Text(laid.String(), l.Tokens()...))
+	return said
 }
 
-func storeUser(ctx context.Context, admin string, l *dlq.Letter, d *openDesk) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
+func storeKnows(ctx context.Context, admin string, l *dlq.Letter, x *dlq.Explanation, d *openDesk) (*storeSays, error) {
 	client, err := adminOf(d.config, admin)
 	if err != nil {
 		return nil, err
 	}
-	q := worker.UserQuery{Application: string(l.Payload().Application), UserToken: l.User()}
-	if q.Application == "" {
-		q.Application = config.DefaultApplication
+	ask := func(objectID string) (*worker.UserHistory, error) {
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+		q := worker.UserQuery{Application: string(l.Payload().Application), UserToken: l.User(), ObjectID: objectID, At: l.EventTime()}
+		if q.Application == "" {
+			q.Application = config.DefaultApplication
+		}
+		var h worker.UserHistory
+		status, err := client.call(ctx, worker.StoreUserPath, &q, &h)
+		if status == http.StatusNotFound || status == http.StatusMethodNotAllowed {
+			err = fmt.Errorf("the worker does not tell what its store knows of this user: %w", err)
+		}
+		return &h, err
 	}
-	var said json.RawMessage
-	status, err := client.call(ctx, worker.StoreUserPath, &q, &said)
-	switch {
-	case err == nil:
-		return said, nil
-	case status == http.StatusNotFound || status == http.StatusMethodNotAllowed:
-		return nil, fmt.Errorf("the worker does not tell what its store knows of this user: %w", err)
+	h, err := ask("")
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	said := &storeSays{Impressions: len(h.Impressions) + h.MoreImpressions, Clicks: len(h.Clicks) + h.MoreClicks, Complete: h.Complete, Objects: []storeObject{}}
+	for i := range x.Objects[:min(len(x.Objects), maxStoreObjects)] {
+		o := &x.Objects[i]
+		if h, err = ask(o.ObjectID); err != nil {
+			return nil, err
+		}
+		if e := h.Explanation; e != nil {
+			said.Objects = append(said.Objects, storeObject{o.Object, o.ObjectID, e.QueryID, e.Index, e.Position, e.From})
+		}
+	}
+	return said, nil
+}
+
+// writeStore writes what the store knows.
+func writeStore(b *buffered, said *storeSays, admin string) {
+	b.line("\nthe store of %s knows %s and %s of the user", clean(admin), plural(said.Impressions, "impression"), plural(said.Clicks, "click"))
+	if !said.Complete {
+		b.line("  it still lacks what earlier messages left")
+	}
+	for i := range said.Objects {
+		o := &said.Objects[i]
+		if o.QueryID == "" {
+			b.line("  object %d  %s: nothing answers", o.Object, clean(o.ObjectID))
+			continue
+		}
+		b.line("  object %d  %s: queryID %s, index %s, by the %s", o.Object, clean(o.ObjectID), clean(o.QueryID), orDash(clean(o.Index)), clean(o.From))
+	}
 }

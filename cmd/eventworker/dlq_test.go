@@ -25,6 +25,7 @@ import (
 	"eventworker/internal/deadletter"
 	"eventworker/internal/dlq"
 	"eventworker/internal/event"
+	"eventworker/internal/worker"
 )
 
 // deskNow is the clock of these tests; letters are from the hours before it.
@@ -396,28 +397,45 @@ func TestCompletionAsksKafkaAndIsSilentWithoutIt(t *testing.T) {
 func TestExplainAsksAWorkerForItsStoreIfItCanTell(t *testing.T) {
 	client, env, flags := lettersBroker(t)
 	putLetters(t, client, testLetters()...)
-	var asked map[string]string
 	code := http.StatusOK
+	var asked []worker.UserQuery
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost || r.URL.String() != "/store/user" || json.NewDecoder(r.Body).Decode(&asked) != nil {
+		var q worker.UserQuery
+		if r.Method != http.MethodPost || r.URL.String() != worker.StoreUserPath || json.NewDecoder(r.Body).Decode(&q) != nil {
 			t.Errorf("%s %s", r.Method, r.URL)
 		}
+		asked = append(asked, q)
+		h := worker.UserHistory{Schema: "eventworker.store-user/v1", Impressions: make([]worker.StoredImpression, 3), MoreClicks: 1, Complete: true}
+		if q.ObjectID != "" {
+			h.Explanation = &worker.Explanation{ObjectID: q.ObjectID, QueryID: "43b15df305339e827f0ac0bdc5ebcaa7", Index: "products", From: "impression"}
+		}
+		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(code)
-		fmt.Fprint(w, `{"userToken":"user-0001","impressions":[{"queryID":"q"}]}`)
+		_ = json.NewEncoder(w).Encode(&h)
 	}))
 	defer server.Close()
-	explain := func() result {
-		return call(t, env, append([]string{"dlq", "explain", "1:1", "--admin", strings.TrimPrefix(server.URL, "http://")}, flags...)...)
+	explain := func(format string) result {
+		return call(t, env, append([]string{"dlq", "explain", "1:2", "-o", format, "--admin", strings.TrimPrefix(server.URL, "http://")}, flags...)...)
 	}
-	if r := explain(); r.code != exitOK || !strings.Contains(r.out, `"impressions":[{"queryID":"q"}]`) || strings.Contains(r.out, "user-0001") || asked["userToken"] != "user-0001" || asked["application"] != "default" {
-		t.Errorf("%+v, asked for %v", r, asked)
+	r := explain("text")
+	if r.code != exitOK || !strings.Contains(r.out, "knows 3 impressions and 1 click of the user\n  object 0  sku-7: queryID 43b15df305339e827f0ac0bdc5ebcaa7, index products, by the impression\n") {
+		t.Errorf("%+v", r)
+	}
+	at := badPrice(7).Timestamp
+	if want := []worker.UserQuery{{Application: "default", UserToken: "user-0001", At: at}, {Application: "default", UserToken: "user-0001", At: at, ObjectID: "sku-7"}}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %+v, want %+v", asked, want)
+	}
+	r = explain("json")
+	checkSchema(t, "explain", dlq.ExplainSchema, r.out)
+	if !strings.Contains(r.out, `"object_id": "sku-7"`) {
+		t.Errorf("%+v", r)
 	}
 	code = http.StatusNotFound
-	if r := explain(); r.code != exitOK || !strings.Contains(r.err, "does not tell") || !strings.Contains(r.out, "validate") {
+	if r := explain("text"); r.code != exitOK || !strings.Contains(r.err, "does not tell") || !strings.Contains(r.out, "validate") {
 		t.Errorf("%+v", r)
 	}
 	server.Close()
-	if r := explain(); r.code != exitOK || !strings.Contains(r.err, "note: the store is not known") {
+	if r := explain("text"); r.code != exitOK || !strings.Contains(r.err, "note: the store is not known") {
 		t.Errorf("%+v", r)
 	}
 }
@@ -447,6 +465,28 @@ func TestTheRunbookHasASectionForEachReasonAndItsCommandsParse(t *testing.T) {
 	}
 	if count < 30 {
 		t.Errorf("only %d commands were found", count)
+	}
+}
+
+// The commands of the runbook that only look are run, on letters that are there.
+func TestTheRunbookCommandsThatLookRun(t *testing.T) {
+	client, env, flags := lettersBroker(t)
+	putLetters(t, client, testLetters()...)
+	there := strings.NewReplacer("3:18112", "1:1", "c1-9f2ab01c", deadletter.Cause(badPrice(0)), " --admin 127.0.0.1:9402", "", "--show-tokens", "--masked")
+	count := 0
+	for line := range strings.Lines(docs.DeadLetters) {
+		command, ok := strings.CutPrefix(strings.TrimSpace(line), "eventworker ")
+		words := shellWords(there.Replace(command))
+		if !ok || len(words) < 2 || words[0] != "dlq" || !slices.Contains([]string{"list", "stats", "show", "explain", "export"}, words[1]) {
+			continue
+		}
+		count++
+		if r := call(t, env, append(words, flags...)...); r.code != exitOK {
+			t.Errorf("%s: %+v", command, r)
+		}
+	}
+	if count < 20 {
+		t.Errorf("only %d commands were run", count)
 	}
 }
 

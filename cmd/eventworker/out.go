@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -239,22 +240,19 @@ func (a *app) page(text string, o *outFlags) error {
 	}
 	cmd := exec.Command("sh", "-c", pager) // what the user's own environment says
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(text), a.terminal(), a.err
-	cmd.Env = slices.Concat(a.env, []string{"LESS=FRX"})
+	cmd.Env = a.env
+	if a.getenv("LESS") == "" {
+		cmd.Env = append(slices.Clip(a.env), "LESS=FRX")
+	}
 	if err := cmd.Run(); err != nil {
 		var exit *exec.ExitError
-		if ok := asExit(err, &exit); ok && exit.ExitCode() != 127 {
+		if errors.As(err, &exit) && exit.ExitCode() != 127 {
 			return nil // somebody left it
 		}
 		_, err := io.WriteString(a.out, text)
 		return err
 	}
 	return nil
-}
-
-func asExit(err error, to **exec.ExitError) bool {
-	exit, ok := err.(*exec.ExitError)
-	*to = exit
-	return ok
 }
 
 func (a *app) pager(text string, o *outFlags) string {

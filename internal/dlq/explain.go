@@ -113,7 +113,7 @@ func (x *Explanation) steps(l *Letter, m *check.Message, mask *Masker, tokens []
 			s.Text = "absorbed (" + m.Reason + "): " + m.Text
 			reached = false
 		case name == string(event.StageJoin):
-			s.Text = joined(m.Objects)
+			s.Text = joined(m.Objects) + resolved(l)
 		case name == string(event.StageEncode):
 			s.Text = counted(len(m.Events), "event")
 		case name == string(event.StageDeliver):
@@ -138,6 +138,21 @@ func joined(objects []check.Object) string {
 		return "nothing to look up"
 	}
 	return fmt.Sprintf("%d of %s with a queryID of the message itself; what the store knows is not counted in", matched, counted(len(objects), "object"))
+}
+
+// resolved tells what the join found in the letter's own time, which a replay keeps to.
+func resolved(l *Letter) string {
+	c, _ := l.Context()
+	if c == nil || len(c.Resolved) == 0 {
+		return ""
+	}
+	matched := 0
+	for _, r := range c.Resolved {
+		if r.QueryID != "" {
+			matched++
+		}
+	}
+	return fmt.Sprintf("; a replay keeps to what the join found then: %d of %s with a queryID", matched, counted(len(c.Resolved), "object"))
 }
 
 func counted(n int, word string) string {

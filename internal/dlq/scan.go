@@ -46,7 +46,7 @@ const clockMargin = 5 * time.Minute
 // Snapshot resolves what the filter says of partitions, offsets and since into offsets of the
 // dead-letter topic as it is now.
 func (d *Desk) Snapshot(ctx context.Context, f *Filter) (Snapshot, error) {
-	s := Snapshot{Topic: d.Topics.DeadLetter, At: time.Now().UTC()}
+	s := Snapshot{Topic: d.Topics.DeadLetter, Ranges: []Range{}, At: time.Now().UTC()}
 	bounds, err := d.Bounds(ctx, s.Topic)
 	if err != nil {
 		return s, err
