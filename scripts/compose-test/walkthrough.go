@@ -195,14 +195,14 @@ func (s *shell) there(text string) string {
 // differently.
 var composeNoise = regexp.MustCompile(`(?m)^( ?(Container|Network|Volume|Image|service) .*|(Creating|Starting|Stopping|Recreating|Removing|Restarting|Pulling|Going to) .*|\S+ is up-to-date)\n`)
 
-// tidy removes compose's noise, spaces at the ends of lines, and empty lines at the end.
+// tidy removes compose's noise, spaces at the ends of lines, and empty lines at both ends.
 func tidy(said string) string {
 	said = composeNoise.ReplaceAllString(said, "")
-	lines := strings.Split(strings.TrimSpace(said), "\n")
+	lines := strings.Split(said, "\n")
 	for i := range lines {
 		lines[i] = strings.TrimRight(lines[i], " \t\r")
 	}
-	text := strings.TrimSpace(strings.Join(lines, "\n"))
+	text := strings.Trim(strings.Join(lines, "\n"), "\n")
 	if text == "" {
 		return ""
 	}
