@@ -25,6 +25,9 @@ type prefetched struct {
 	at    func(i int32) []byte
 	bytes int // of records held
 
+	slots     []aheadRecord // where sets have their records
+	slotsUsed int           // that were asked for since the last Prefetch
+
 	cmds  []redis.Cmder
 	args  []any    // of cmds
 	alone aheadSet // one that was not read ahead
@@ -50,14 +53,34 @@ type aheadRecord struct {
 func (a *prefetched) init() {
 	a.index = make(keyIndex)
 	a.at = func(i int32) []byte { return a.sets[i].key }
+	a.alone.records = make([]aheadRecord, 0, firstPage) // never those of the sets read ahead
 }
+
+// mostSlots bounds the records' places that are kept for another use, 256 KiB.
+const mostSlots = 8 << 10
 
 func (a *prefetched) reset() {
 	clear(a.index)
-	for i := range a.sets {
-		clear(a.sets[i].records)
+	clear(a.sets)
+	clear(a.cmds)
+	clear(a.slots[:cap(a.slots)])
+	a.sets, a.keys, a.cmds, a.slots, a.bytes = a.sets[:0], a.keys[:0], a.cmds[:0], a.slots[:0], 0
+	if want := min(a.slotsUsed, mostSlots); cap(a.slots) < want {
+		a.slots = make([]aheadRecord, 0, want)
 	}
-	a.sets, a.keys, a.bytes = a.sets[:0], a.keys[:0], 0
+	a.slotsUsed = 0
+}
+
+// places gives room for the records of a set, and a few that may be added.
+func (a *prefetched) places(n int) []aheadRecord {
+	n += 2
+	a.slotsUsed += n
+	from := len(a.slots)
+	if cap(a.slots)-from < n {
+		return make([]aheadRecord, 0, n)
+	}
+	a.slots = a.slots[:from+n]
+	return a.slots[from : from : from+n]
 }
 
 // take makes room for a set that is to be read.
@@ -69,14 +92,7 @@ func (a *prefetched) take(key []byte) {
 	k := len(a.keys)
 	a.keys = append(a.keys, key...)
 	a.index[hash] = int32(len(a.sets))
-	n := len(a.sets)
-	if n < cap(a.sets) {
-		a.sets = a.sets[:n+1] // with the list of records that it had
-	} else {
-		a.sets = append(a.sets, aheadSet{})
-	}
-	set := &a.sets[n]
-	*set = aheadSet{key: a.keys[k:len(a.keys):len(a.keys)], records: set.records[:0]}
+	a.sets = append(a.sets, aheadSet{key: a.keys[k:len(a.keys):len(a.keys)]})
 }
 
 // get gives a set that was read ahead.
@@ -211,6 +227,9 @@ func (s *redisSection) take(set *aheadSet, page []string, size int, scored bool)
 				return false
 			}
 		}
+	}
+	if set.records == nil {
+		set.records = s.ahead.places(len(page) / step)
 	}
 	kind := KindClick
 	if bytes.HasPrefix(set.key[len(s.store.opts.KeyPrefix):], []byte(keyShown)) {

@@ -35,6 +35,8 @@ const (
 	// maxHistory is how many of a user's impressions are kept, and how many of their clicks and marks
 	// together: the newest by time. The contract counts the newest 200 impressions at an event's time.
 	maxHistory = 1000
+	// trimEvery says that every so many commands bound the sets that they write to.
+	trimEvery = 8
 	// trimFrom is the number of records from which on those that have expired are removed when the next
 	// one is written. Before, their key's time to live takes them.
 	trimFrom = 32
@@ -75,18 +77,29 @@ func newScript(source string) *script {
 
 // scripts are the commands that Redis has to make out of several.
 var scripts = struct{ write, bump, cover, topic, retire *script }{
-	// write adds records to a user's set, lets its time to live begin anew and bounds it.
-	// KEYS: the set. ARGV: time to live (ms), newest records kept, time before which records have expired,
-	// then score and member of each record. Without records it does nothing.
+	// write adds records to sets, lets their time to live begin anew, and bounds them if it is told to.
+	// KEYS: the sets. ARGV: time to live (ms), newest records kept, time before which records have expired,
+	// whether to bound, then for each set the number of its records, score and member of each. Without
+	// arguments it does nothing.
 	write: newScript(`
-if #ARGV < 5 then return 0 end
-redis.call('ZADD', KEYS[1], unpack(ARGV, 4))
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-local n = redis.call('ZCARD', KEYS[1])
-if n > ` + strconv.Itoa(trimFrom) + ` then
-  n = n - redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])
-  local most = tonumber(ARGV[2])
-  if n > most then redis.call('ZREMRANGEBYRANK', KEYS[1], 0, n - most - 1) end
+local ttl, at = ARGV[1], 5
+if #ARGV < at then return 0 end
+for i = 1, #KEYS do
+  local key, n = KEYS[i], tonumber(ARGV[at])
+  if n == 1 then
+    redis.call('ZADD', key, ARGV[at + 1], ARGV[at + 2])
+  else
+    redis.call('ZADD', key, unpack(ARGV, at + 1, at + 2 * n))
+  end
+  redis.call('PEXPIRE', key, ttl)
+  at = at + 2 * n + 1
+  if ARGV[4] == '1' then
+    local have, most = redis.call('ZCARD', key), tonumber(ARGV[2])
+    if have > ` + strconv.Itoa(trimFrom) + ` then
+      have = have - redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. ARGV[3])
+      if have > most then redis.call('ZREMRANGEBYRANK', key, 0, have - most - 1) end
+    end
+  end
 end
 return 1`),
 	// bump says that everything written so far reached this node. It fails (0) if the node does not know

@@ -1,11 +1,9 @@
 package querystore
 
 import (
-	"context"
 	"crypto/rand"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"pgregory.net/rapid"
@@ -41,15 +39,17 @@ func openRemote(t fataler, s *RedisStore, task int32) Remote {
 	return section.(Remote)
 }
 
-// removeAll removes the keys of a prefix.
+// removeAll removes the keys of a model.
 func removeAll(t testing.TB, address, prefix string) {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{Addr: address})
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	for it := c.Scan(ctx, 0, prefix+"*", 1000).Iterator(); it.Next(ctx); {
-		c.Unlink(ctx, it.Val())
+	keys := []string{prefix + keyStore, prefix + keyTopics, beaconKey(prefix, "", 3)}
+	for u := range modelUsers {
+		keys = append(keys, fmt.Sprintf("%sshown:default:user-%d", prefix, u))
+	}
+	if err := c.Unlink(t.Context(), keys...).Err(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -35,8 +35,10 @@ type outbox struct {
 	// retired are buffers whose members may still be looked at as read ahead.
 	retired, free [][]byte
 
-	cmds []redis.Cmder
-	args []any // of cmds
+	pieces  []outPiece
+	cmds    []redis.Cmder
+	args    []any // of cmds
+	written int   // commands
 }
 
 type outSet struct {
@@ -135,8 +137,9 @@ func (o *outbox) recycle() {
 }
 
 const (
-	// mostMembers bounds the records that one command writes.
-	mostMembers = 250
+	// mostMembers bounds the records that one command writes, and mostSets the sets: the server does nothing
+	// else meanwhile.
+	mostMembers, mostSets = 250, 32
 	// mostWritten bounds the bytes of a pipeline that writes, and that of what it keeps in memory beside.
 	mostWritten = 4 << 20
 )
@@ -174,12 +177,14 @@ func (s *redisSection) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i := 0; i < len(s.out.sets); {
-		o := &s.out
+	o := &s.out
+	o.cut()
+	for rest := o.pieces; len(rest) > 0; {
 		o.cmds, o.args = o.cmds[:0], o.args[:0]
-		size := 0
-		for ; i < len(o.sets) && len(o.cmds) < mostCommands-len(nodes)-1 && size < mostWritten; i++ {
-			size += s.writeSet(ctx, &o.sets[i])
+		for size := 0; len(rest) > 0 && len(o.cmds) < mostCommands-len(nodes) && size < mostWritten; {
+			n := s.together(rest)
+			size += s.writePieces(ctx, rest[:n])
+			rest = rest[n:]
 		}
 		o.cmds = s.appendBumps(ctx, o.cmds, nodes)
 		err := s.send(ctx, o.cmds)
@@ -193,29 +198,74 @@ func (s *redisSection) write(ctx context.Context) error {
 	return nil
 }
 
-// writeSet appends the commands of a set and gives the bytes that they carry.
-func (s *redisSection) writeSet(ctx context.Context, set *outSet) (size int) {
-	o := &s.out
-	if set.n == 0 {
-		return 0
+// outPiece is a run of a set's members, at most mostMembers of them.
+type outPiece struct {
+	set   *outSet
+	first int32
+	n     int
+}
+
+// cut makes pieces of all sets.
+func (o *outbox) cut() {
+	o.pieces = o.pieces[:0]
+	for i := range o.sets {
+		set := &o.sets[i]
+		if set.n == 0 {
+			continue
+		}
+		set.name = string(set.key) // the client of a cluster reads it
+		at := set.first
+		for left := int(set.n); left > 0; {
+			piece := outPiece{set, at, min(left, mostMembers)}
+			left -= piece.n
+			for k := 0; left > 0 && k < piece.n; k++ {
+				at = o.members[at].next
+			}
+			o.pieces = append(o.pieces, piece)
+		}
 	}
-	set.name = string(set.key) // clients of clusters read it
-	key := &set.name
+}
+
+// together is how many of the next pieces one command writes: in a cluster a command may touch only one set.
+func (s *redisSection) together(pieces []outPiece) int {
+	n, members := 1, pieces[0].n
+	for n < len(pieces) && n < mostSets && !s.clustered && members+pieces[n].n <= mostMembers {
+		members += pieces[n].n
+		n++
+	}
+	return n
+}
+
+// writePieces appends the command of some pieces and gives the bytes that it carries.
+func (s *redisSection) writePieces(ctx context.Context, pieces []outPiece) (size int) {
+	o := &s.out
+	from := len(o.args)
+	o.args = append(o.args, evalsha, scripts.write.hash, len(pieces))
+	members := 0
+	for _, p := range pieces {
+		o.args = append(o.args, &p.set.name)
+		members += p.n
+	}
 	before := any("-inf")
 	if s.before > math.MinInt64 {
 		before = &s.before
 	}
-	for n := set.first; n >= 0; {
-		from := len(o.args)
-		o.args = append(o.args, evalsha, scripts.write.hash, one, key, s.store.ttl, mostHistory, before)
-		for k := 0; n >= 0 && k < mostMembers; k++ {
-			m := &o.members[n]
+	trim := 0
+	if s.out.written++; s.out.written%trimEvery == 0 || members > len(pieces)*trimFrom {
+		trim = 1
+	}
+	o.args = append(o.args, s.store.ttl, mostHistory, before, trim)
+	for _, p := range pieces {
+		o.args = append(o.args, p.n)
+		at := p.first
+		for range p.n {
+			m := &o.members[at]
 			o.args = append(o.args, &m.time, (*blob)(&m.bytes))
 			size += len(m.bytes)
-			n = m.next
+			at = m.next
 		}
-		o.cmds = append(o.cmds, redis.NewIntCmd(ctx, o.args[from:len(o.args):len(o.args)]...))
 	}
+	o.cmds = append(o.cmds, redis.NewIntCmd(ctx, o.args[from:len(o.args):len(o.args)]...))
 	return size
 }
 

@@ -20,6 +20,8 @@ type redisSection struct {
 	client redis.UniversalClient
 	task   int32
 	closed atomic.Bool
+	// clustered: a command may touch one user only.
+	clustered bool
 
 	// Of the task's goroutine.
 	numbers map[string]uint16
@@ -48,6 +50,7 @@ func (s *RedisStore) openSection(task int32) (*redisSection, error) {
 	}
 	section := &redisSection{store: s, client: client, task: task, before: math.MinInt64,
 		numbers: make(map[string]uint16), dead: make(map[uint16]bool)}
+	_, section.clustered = client.(*redis.ClusterClient)
 	section.out.init()
 	section.ahead.init()
 	section.beacon.owner = rand.Text()[:8]
