@@ -516,6 +516,10 @@ func (a *app) lacksIndex(ev *event.Event) bool {
 
 func indexed(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
 
+// LateAllowance is how much longer than the windows history is kept, behind the progress of the source that is
+// furthest behind: a message that is later than that may miss the oldest impressions of its window.
+const LateAllowance = time.Hour
+
 // EndChunk notes in the section what its effects cover, makes them acknowledged where the section is remote,
 // and lets expired records go. The caller calls it after each chunk, and where the section is remote also
 // after whatever else may have left an effect. After an error it is called again.
@@ -535,5 +539,5 @@ func (t *Task[M]) EndChunk() error {
 	if err := t.save(); err != nil {
 		return err
 	}
-	return t.section.Expire(behind - max(t.rules.longest, t.rules.dedupeWindow))
+	return t.section.Expire(behind - max(t.rules.longest, t.rules.dedupeWindow) - LateAllowance.Milliseconds())
 }

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"eventworker/internal/consume"
+	"eventworker/internal/join"
 	"eventworker/internal/querystore"
 	"eventworker/internal/telemetry"
 )
@@ -95,7 +96,7 @@ func (w *Worker) memory() time.Duration {
 	if len(w.cfg.Dedupe.Types) > 0 {
 		reach = max(reach, w.cfg.Dedupe.Window)
 	}
-	return reach + j.AllowedLateness + j.ClockSkew
+	return reach + j.AllowedLateness + j.ClockSkew + join.LateAllowance
 }
 
 // restoring is how many messages are still to be read again for their effects.
