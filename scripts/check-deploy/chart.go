@@ -144,7 +144,7 @@ func (c *checks) checkResources(resources []resource) error {
 			}
 		case "Job":
 			if err := checkPod(r.inner("spec", "template"), false); err != nil {
-				return fmt.Errorf("Job: %w", err)
+				return fmt.Errorf("the replay's Job: %w", err)
 			}
 		}
 	}

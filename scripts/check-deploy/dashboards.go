@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// nodeFolder has what Node needs.
+const nodeFolder = "scripts/check-deploy/node"
+
 // checkDashboard holds the dashboard against Grafana's own types, and each panel to a description.
 // There is no Grafana here: that it draws what it should is not checked.
 func checkDashboard(ctx context.Context, c *checks) error {
@@ -39,7 +42,7 @@ func checkDashboard(ctx context.Context, c *checks) error {
 	if err := os.Symlink(filepath.Join(node, "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
 		return err
 	}
-	types, err := os.ReadFile("scripts/check-deploy/node/types.ts")
+	types, err := os.ReadFile(nodeFolder + "/types.ts")
 	if err != nil {
 		return err
 	}
@@ -59,13 +62,13 @@ func checkDashboard(ctx context.Context, c *checks) error {
 
 // nodeModules gives a folder with what package.json asks for.
 func nodeModules(ctx context.Context) (string, error) {
-	lock, err := os.ReadFile("scripts/check-deploy/node/package-lock.json")
+	lock, err := os.ReadFile(nodeFolder + "/package-lock.json")
 	if err != nil {
 		return "", err
 	}
 	return filled("node-"+digest(lock), func(dir string) error {
 		for _, name := range []string{"package.json", "package-lock.json", "crds.mjs"} {
-			content, err := os.ReadFile(filepath.Join("scripts/check-deploy/node", name))
+			content, err := os.ReadFile(nodeFolder + "/" + name)
 			if err != nil {
 				return err
 			}

@@ -164,7 +164,7 @@ func (q *query) unknown(labels map[string]map[string]bool) []string {
 	expr := quoted.ReplaceAllString(comment.ReplaceAllString(q.expr, ""), `""`)
 	usual := map[string]bool{"job": true, "instance": true}
 	var wrong []string
-	any := map[string]bool{}
+	theirs := map[string]bool{}
 	for _, m := range exposedName.FindAllStringSubmatch(expr, -1) {
 		name := m[2]
 		of, there := labels[name]
@@ -173,7 +173,7 @@ func (q *query) unknown(labels map[string]map[string]bool) []string {
 			continue
 		}
 		for label := range of {
-			any[label] = true
+			theirs[label] = true
 		}
 		for _, l := range matcherName.FindAllStringSubmatch(m[3], -1) {
 			if !of[l[1]] && !usual[l[1]] {
@@ -183,7 +183,7 @@ func (q *query) unknown(labels map[string]map[string]bool) []string {
 	}
 	for _, g := range grouping.FindAllStringSubmatch(expr, -1) {
 		for l := range strings.SplitSeq(g[1], ",") {
-			if l = strings.TrimSpace(l); l != "" && !any[l] && !usual[l] {
+			if l = strings.TrimSpace(l); l != "" && !theirs[l] && !usual[l] {
 				wrong = append(wrong, "none of its metrics has the label "+l)
 			}
 		}

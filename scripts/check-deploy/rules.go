@@ -43,7 +43,7 @@ func checkRules(ctx context.Context, _ *checks) error {
 // sameFiles holds the chart's copies against their originals: Helm reads nothing outside of a chart.
 func sameFiles() error {
 	for _, original := range []string{rulesFile, dashboardFile} {
-		copied := filepath.Join("deploy/helm/eventworker/files", filepath.Base(original))
+		copied := chart + "/files/" + filepath.Base(original)
 		a, err := os.ReadFile(original)
 		if err != nil {
 			return err
@@ -53,7 +53,7 @@ func sameFiles() error {
 			return err
 		}
 		if !bytes.Equal(a, b) {
-			return fmt.Errorf("%s differs from %s: copy it (make deploy-copies)", copied, original)
+			return fmt.Errorf("%s differs from %s: make dashboard", copied, original)
 		}
 	}
 	return nil
@@ -96,7 +96,7 @@ func checkAlerts(rules []rule) error {
 		if want := runbook + "#" + strings.ToLower(r.Alert); r.Annotations["runbook_url"] != want {
 			return fmt.Errorf("%s: runbook_url is %s, want %s", r.Alert, r.Annotations["runbook_url"], want)
 		}
-		if m := panelOf.FindStringSubmatch(r.Annotations["dashboard"]); m == nil || !panels[m[1]] {
+		if m := panelOf.FindStringSubmatch(r.Annotations["dashboard"]); len(m) < 2 || !panels[m[1]] {
 			return fmt.Errorf("%s: dashboard names no panel: %s", r.Alert, r.Annotations["dashboard"])
 		}
 		if !slices.Contains(sections, r.Alert) {

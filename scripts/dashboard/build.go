@@ -32,11 +32,9 @@ type view struct {
 // query is an expression with its legend.
 type query struct{ expr, legend string }
 
-func at(v float64) *float64 { return &v }
-
 // levels are thresholds: green below warn, orange from it on, red from bad on.
 func levels(warn, bad float64) []step {
-	return []step{{"green", nil}, {"orange", at(warn)}, {"red", at(bad)}}
+	return []step{{"green", nil}, {"orange", new(warn)}, {"red", new(bad)}}
 }
 
 func newDashboard() *dashboard {
@@ -146,7 +144,7 @@ func (v *view) build(at grid) panel {
 // drawn dresses a panel of curves.
 func (v *view) drawn(p *panel) {
 	f := &p.FieldConfig.Defaults
-	f.Min = at(0)
+	f.Min = new(float64(0))
 	custom := map[string]any{"drawStyle": "line", "lineWidth": 1, "fillOpacity": 10, "showPoints": "never", "spanNulls": false}
 	if v.stack {
 		custom["stacking"] = map[string]any{"mode": "normal", "group": "A"}

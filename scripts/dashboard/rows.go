@@ -67,7 +67,7 @@ func wellRow() row {
 			draw: []query{{`sum by (job) (rate(eventworker_messages_dead_lettered_total` + j + `[$__rate_interval])) / (sum by (job) (rate(eventworker_messages_delivered_total` + j + `[$__rate_interval])) + sum by (job) (rate(eventworker_messages_dead_lettered_total` + j + `[$__rate_interval])) + sum by (job) (rate(eventworker_messages_absorbed_total` + j + `[$__rate_interval])))`, "{{job}}"}},
 		},
 		{
-			id: 6, kind: "stat", title: "Conservation gap", width: 4, unit: "short", steps: []step{{"green", nil}, {"red", at(1)}},
+			id: 6, kind: "stat", title: "Conservation gap", width: 4, unit: "short", steps: []step{{"green", nil}, {"red", new(float64(1))}},
 			good: "0, always.",
 			act:  "anything else is a defect of eventworker: keep the log and report it.",
 			draw: []query{{`sum(abs(eventworker_messages_conservation_gap` + j + `))`, "messages"}},
