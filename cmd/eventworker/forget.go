@@ -57,9 +57,10 @@ func newForgetCommand(a *app) *cobra.Command {
 		Long: `Has the workers remove the impressions and clicks of a user, in all
 applications, and lets nothing that the user did until now count any more: also
 not what lies unread in Kafka under the user's key, dead letters that are
-replayed, or history that is read again after a store was lost. Each worker
-keeps that in its store's folder, as a hash of the token; name all workers of
-the group with --admin, so that it holds wherever the partition goes.
+replayed, or history that is read again after a store was lost. The worker
+keeps that in its store's folder and in the dead letters' state topic, as a hash
+of the token; the other workers learn it from there before they take the
+partition. The report says if that topic is missing: then name all workers.
 
 What was already read is delivered and waited for; --api then has the Insights
 API delete the user's events (DELETE /1/usertokens), which it does within 48
@@ -82,7 +83,7 @@ log. TOKEN may be -, which reads it from standard input.`,
 	}
 	a.configFlags(cmd)
 	f := cmd.Flags()
-	f.StringArrayVar(&c.admin, "admin", nil, "a worker's admin server, `HOST:PORT`; repeat it for each worker of the group (default: admin.listen)")
+	f.StringArrayVar(&c.admin, "admin", nil, "a worker's admin server, `HOST:PORT`; repeat it until the one that has the partition is among them (default: admin.listen)")
 	f.StringVar(&c.confirm, "confirm", "", "the `TOKEN` once more, instead of typing it")
 	f.BoolVar(&c.api, "api", false, "have the Insights API delete the user's events, too")
 	f.StringVar(&c.keyFile, "api-key-file", "", "a `FILE` with an API key that has the right deleteObject (default: the application's key)")
@@ -233,6 +234,11 @@ func (a *app) writeForgotten(c *forgetCall, done *forgotten) error {
 	line("user %s", done.User)
 	remains := map[string]worker.Remains{}
 	for _, w := range done.Workers {
+		for _, note := range w.Notes {
+			if !w.Shared && strings.Contains(note, "name them, too") {
+				fmt.Fprintf(a.err, "note: %s: %s\n", w.Admin, note)
+			}
+		}
 		switch {
 		case !w.Owner:
 			line("  %s: remembered; it does not have the user's partition", w.Admin)

@@ -28,6 +28,8 @@ type ForgetReport struct {
 	// Remembered: what the user did before At does not count any more in this worker, also when its
 	// history is read again from Kafka.
 	Remembered bool `json:"remembered"`
+	// Shared: the other workers of the group learn it, at the latest before they take the partition.
+	Shared bool `json:"shared"`
 	// Owner: this worker has the partition of the user. Only the owner removes and waits.
 	Owner bool  `json:"owner"`
 	Task  int32 `json:"task"`
@@ -64,6 +66,11 @@ func (w *Worker) Forget(ctx context.Context, order ForgetOrder) (*ForgetReport, 
 		return nil, err
 	}
 	report.Remembered = true
+	if err := w.shareForgotten(ctx, report.At, order.UserToken, token); err != nil {
+		report.Notes = append(report.Notes, "the other workers do not learn it by themselves: name them, too (kafka.create_topics makes the state topic): "+err.Error())
+	} else {
+		report.Shared = true
+	}
 	_, r := w.runnerOf([]byte(order.UserToken))
 	if r != nil {
 		report.Owner, report.Task = true, r.source.Number

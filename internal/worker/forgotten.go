@@ -137,6 +137,27 @@ func (f *forgotten) add(at time.Time, tokens ...string) error {
 	return nil
 }
 
+// merge takes entries that others know; those that are not needed any more are left out.
+func (f *forgotten) merge(others map[tokenHash]int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	entries := make(map[tokenHash]int64)
+	if old := f.entries.Load(); old != nil {
+		maps.Copy(entries, *old)
+	}
+	changed := false
+	for h, at := range others {
+		if at > entries[h] && time.Now().UnixMilli()-at < f.keep.Milliseconds() && len(entries) < mostForgotten {
+			entries[h], changed = at, true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	f.publish(entries) // it counts at once, durable or not: the topic has it
+	return f.write(entries)
+}
+
 // write replaces the file.
 func (f *forgotten) write(entries map[tokenHash]int64) error {
 	if f.path == "" {

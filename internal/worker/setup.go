@@ -172,6 +172,6 @@ func (w *Worker) consumerConfig(secure *tls.Config, mechanism sasl.Mechanism) co
 		Group: k.Group, Topics: k.Topics, ReplayTopic: k.ReplayTopic, ShownTopics: k.ShownTopics, Copartitioned: k.Copartitioned,
 		StartOffset: consume.StartOffset(k.StartOffset), CommitInterval: k.CommitInterval,
 		SessionTimeout: k.SessionTimeout, RebalanceTimeout: k.RebalanceTimeout, DrainTimeout: w.cfg.DrainTimeout,
-		MaxFetchBytes: int(k.MaxFetchBytes), Budget: int64(w.cfg.Memory.Budget), UntilCaughtUp: w.opts.UntilCaughtUp, Metadata: w.commitMetadata, Committed: w.committed, Rewind: w.rewind,
+		MaxFetchBytes: int(k.MaxFetchBytes), Budget: int64(w.cfg.Memory.Budget), UntilCaughtUp: w.opts.UntilCaughtUp, Metadata: w.commitMetadata, Committed: w.committed, Rewind: w.rewindAll,
 	}
 }

@@ -264,3 +264,26 @@ func TestTheListOfForgottenUsersIsDurableAndBounded(t *testing.T) {
 		t.Error("a broken list is taken: users would come back silently")
 	}
 }
+
+func TestOtherWorkersLearnWhomToForget(t *testing.T) {
+	const states = letters + ".state"
+	w := newWorld(t, func(s *setting) { s.topics = []string{topic, letters, replays, states} })
+	one := w.start(w.config())
+	w.send(showing("u", query, time.Now().Add(-time.Hour), "a"), showing("v", query, time.Now().Add(-time.Hour), "a"))
+	one.settles(2)
+	one.await("the commit", func() bool { return w.committed(0) == 2 })
+	if report := asked[ForgetReport](one, ForgetPath, `{"userToken":"u"}`, 200); !report.Shared || !report.Owner {
+		t.Errorf("%+v", report)
+	}
+	one.stop()
+	// Another worker, with an empty store, gets the partition.
+	two := w.start(w.config(func(c *config.Config) { c.Store.Path += "-2" }))
+	two.await("all read again", func() bool { return two.restored.Load() == 2 && two.restoring() == 0 })
+	if h := asked[UserHistory](two, StoreUserPath, `{"userToken":"u"}`, 200); len(h.Impressions) != 0 || h.Forgotten == nil {
+		t.Errorf("the history came back: %+v", h)
+	}
+	if h := asked[UserHistory](two, StoreUserPath, `{"userToken":"v"}`, 200); len(h.Impressions) != 1 {
+		t.Errorf("another user: %+v", h)
+	}
+	two.stop()
+}

@@ -80,9 +80,12 @@ type Worker struct {
 	causes      causes
 
 	forgotten forgotten
-	reloads   reloads
-	restored  atomic.Int64 // messages read again for their effects
-	current   atomic.Pointer[generation]
+	learning  learning
+	// connection is how to reach the brokers for the state topic.
+	connection consume.ConnConfig
+	reloads    reloads
+	restored   atomic.Int64 // messages read again for their effects
+	current    atomic.Pointer[generation]
 
 	mu       sync.Mutex
 	sections map[int32]querystore.Section
@@ -152,6 +155,8 @@ func (w *Worker) assemble() error {
 		return err
 	}
 	k := &w.cfg.Kafka
+	w.connection = consume.ConnConfig{Brokers: k.Brokers, ClientID: k.ClientID, TLS: secure, SASL: mechanism, Dial: w.opts.Dial,
+		Topics: []string{deadletter.StateTopic(k.DeadLetterTopic)}}
 	if w.letters, err = deadletter.NewWriter(deadletter.Config{
 		Brokers: k.Brokers, Topic: k.DeadLetterTopic, Group: k.Group, ClientID: k.ClientID, TLS: secure, SASL: mechanism,
 		Dial: w.opts.Dial, CreateTopic: k.CreateTopics, MaxEventAge: w.cfg.Delivery.MaxEventAge,
