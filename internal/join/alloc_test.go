@@ -98,3 +98,49 @@ func BenchmarkSession(b *testing.B) {
 		next()
 	}
 }
+
+// BenchmarkWaiting is a click that waits for the log to say more, and is decided.
+func BenchmarkWaiting(b *testing.B) {
+	const base, users = int64(1_764_000_000_000), 1000
+	store := querystore.NewMemory(querystore.Options{})
+	section, err := store.Open(0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = store.Close() })
+	clock := base
+	c := configOf(storefront.DefaultRules())
+	out := &keeping{}
+	task := join.NewTask(c, section, []join.SourceConfig{{Topic: "t", Shown: true, Clicked: true}}, out)
+	var users10 [users][]byte
+	for i := range users10 {
+		users10[i] = fmt.Appendf(nil, `{"type":"recommendation.clicked","userToken":"user-%d","objectID":"never","index":"products"}`, i)
+	}
+	b.ReportAllocs()
+	for i := int64(0); b.Loop(); i++ {
+		clock += 10 // a message waits behind 500 to 600 others
+		task.Clock(clock)
+		out.last = join.Message{Offset: i, Time: clock, Key: []byte("u"), Value: users10[i%users]}
+		if err := task.Handle(0, uint64(i), out.last); err != nil {
+			b.Fatal(err)
+		}
+		if i%100 == 0 {
+			for k := range task.Runs {
+				task.Runs[k].Reset()
+			}
+		}
+	}
+	if out.events == 0 {
+		b.Fatal("nothing was decided")
+	}
+}
+
+// keeping keeps the messages that wait.
+type keeping struct {
+	counting
+	last join.Message
+	ring [4096]join.Message
+}
+
+func (k *keeping) Keep(m uint64)              { k.ring[m%4096] = k.last }
+func (k *keeping) Kept(m uint64) join.Message { return k.ring[m%4096] }

@@ -42,6 +42,7 @@ type waiting[M any] struct {
 	// decided ones leave when they come to the front.
 	byRead []*held[M]
 	users  map[string]*userWaits[M]
+	free   []*userWaits[M] // of users of whom nothing waits any more, to be used again
 	// stirred are the users of whom a click was decided while items of theirs wait for it.
 	stirred []*userWaits[M]
 }
@@ -52,6 +53,9 @@ type userWaits[M any] struct {
 	list    []*held[M]
 	stirred bool
 }
+
+// maxFree bounds the users that are kept to be used again.
+const maxFree = 1024
 
 type queue[M any] []*held[M]
 
@@ -194,7 +198,12 @@ func (t *Task[M]) hold(item bool) *held[M] {
 	f, w := t.f, &t.waiting
 	u := w.users[string(f.user)]
 	if u == nil {
-		u = &userWaits[M]{key: string(f.user)}
+		if n := len(w.free); n > 0 {
+			u, w.free = w.free[n-1], w.free[:n-1]
+		} else {
+			u = &userWaits[M]{}
+		}
+		u.key = string(f.user)
 		w.users[u.key] = u
 	}
 	h := &held[M]{mark: mark{offset: f.msg.Offset}, m: f.m, src: f.src, at: f.at, seen: f.seen, item: item, claimed: f.claimed, user: u,
@@ -374,6 +383,9 @@ func (t *Task[M]) decided() {
 	switch {
 	case len(u.list) == 0:
 		delete(t.waiting.users, u.key)
+		if len(t.waiting.free) < maxFree && !u.stirred && u != t.liveBlocks {
+			t.waiting.free = append(t.waiting.free, u)
+		}
 	case !h.item:
 		t.stir(u, h.src, h.offset, h.at, h.due)
 	}
