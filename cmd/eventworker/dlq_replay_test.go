@@ -5,15 +5,18 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"go.uber.org/zap"
 
@@ -281,6 +284,48 @@ func TestDiscardWantsANoteAndTheNumber(t *testing.T) {
 	}
 	if r := d.call(exitOK, "replay", "--reason", "rejected", "--dry-run"); !strings.Contains(r.out, "discarded\t3") || !strings.Contains(r.err, "no letter would be replayed") {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestAReplayThatIsInterruptedSaysHowToGoOn(t *testing.T) {
+	d := newReplayDesk(t)
+	file := filepath.Join(t.TempDir(), "plan.json")
+	d.call(exitOK, "replay", "--reason", "rejected", "--dry-run", "--plan-out", file)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan result)
+	go func() {
+		args := append([]string{"dlq", "replay", "--plan", file, "--yes", "--rate", "0.2"}, d.flags...)
+		ended <- callWith(ctx, []string{"XDG_CONFIG_HOME=" + t.TempDir()}, args...)
+	}()
+	for d.replayTopic() == 0 {
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel(&interrupted{syscall.SIGINT})
+	r := <-ended
+	if r.code != 130 || !strings.Contains(r.err, "go on: eventworker dlq replay --plan p-") || !strings.Contains(r.err, `"result":"interrupted"`) {
+		t.Fatalf("%+v", r)
+	}
+	before := d.replayTopic()
+	d.call(exitOK, "replay", "--plan", file, "--yes")
+	if before >= 3 || d.replayTopic() != 3 {
+		t.Errorf("%d letters, then %d", before, d.replayTopic())
+	}
+}
+
+func TestQuestionsAreAnsweredWithNoByDefault(t *testing.T) {
+	cmd := &cobra.Command{}
+	cmd.SetContext(t.Context())
+	for answer, want := range map[string]bool{"": false, "\n": false, "n\n": false, "yeah\n": false, "y\n": true, "YES\n": true} {
+		a := &app{streams: streams{in: strings.NewReader(answer), err: io.Discard}}
+		if got := a.confirm(cmd, "Replay?"); got != want {
+			t.Errorf("%q: %v", answer, got)
+		}
+	}
+	for answer, want := range map[string]bool{"": false, "\n": false, "y\n": false, "1200\n": false, "1234\n": true, "1,234\n": true} {
+		a := &app{streams: streams{in: strings.NewReader(answer), err: io.Discard}}
+		if err := a.agreed(cmd, &discard{}, &dlq.Discarding{Count: 1234}); (err == nil) != want {
+			t.Errorf("%q: %v", answer, err)
+		}
 	}
 }
 

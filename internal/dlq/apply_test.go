@@ -462,6 +462,27 @@ func TestVerifyFollowsEachLetterToItsEnd(t *testing.T) {
 	}
 }
 
+// TestWhatTheReplayTopicForgotIsUnknown has a worker that noted nothing, and a replay topic whose records are
+// gone.
+func TestWhatTheReplayTopicForgotIsUnknown(t *testing.T) {
+	o := newOffice(t)
+	o.dead(many(6, o.click)...)
+	plan := o.plan("")
+	o.apply(plan)
+	if _, err := o.client.Request(t.Context(), deleteRecords("shop.replay", 1, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if v := o.verify(plan); v.Unknown != 2 || v.Unsettled != 4 {
+		t.Errorf("%+v", v)
+	}
+	if _, err := o.client.Request(t.Context(), deleteRecords("shop.dead", 0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if v := o.verify(plan); v.Unknown != 3 || v.Unsettled != 3 {
+		t.Errorf("without a letter: %+v", v)
+	}
+}
+
 func TestDiscardMarksWhatWasCountedAndNothingElse(t *testing.T) {
 	o := newOffice(t)
 	o.dead(many(6, o.badPrice)...)

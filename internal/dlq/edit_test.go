@@ -121,6 +121,44 @@ func TestAnEditKeepsNumbersAsTheyWereWritten(t *testing.T) {
 	})
 }
 
+// TestAnEditThatIsTakenForHarmlessIsHarmless holds what is said of an edit without a message to what it does
+// to messages.
+func TestAnEditThatIsTakenForHarmlessIsHarmless(t *testing.T) {
+	message := []byte(`{"type":"t","userToken":"u","queryID":"q","objectIDs":["a"],"currency":"EUR","other":[1,{"objectID":"x"}],"items":[{"objectID":"a","price":"1"},{"objectID":"b","price":"2","index":"i"}],"lists":[{"index":"i"}]}`)
+	path := rapid.SampledFrom([]string{"/items", "/items/0", "/items/*", "/items/-", "/items/0/price", "/items/*/price", "/items/1/index", "/items/*/objectID",
+		"/currency", "/other", "/other/0", "/other/*", "/queryID", "/userToken", "/objectIDs", "/objectIDs/0", "/lists/0/index", "/new"})
+	rapid.Check(t, func(t *rapid.T) {
+		text := ""
+		switch op := rapid.SampledFrom([]string{"add", "remove", "replace", "rewrite", "copy", "merge"}).Draw(t, "op"); op {
+		case "rewrite":
+			text = fmt.Sprintf(`[{"op":"rewrite","path":%q,"match":"^.*$","with":"9"}]`, path.Draw(t, "path"))
+		case "copy":
+			text = fmt.Sprintf(`[{"op":"copy","from":"/currency","path":%q}]`, strings.ReplaceAll(path.Draw(t, "path"), "*", "0"))
+		case "merge":
+			text = fmt.Sprintf(`{%q:9}`, strings.Split(path.Draw(t, "path"), "/")[1])
+		default:
+			text = fmt.Sprintf(`[{"op":%q,"path":%q,"value":9}]`, op, path.Draw(t, "path"))
+		}
+		e, err := ParseEdit([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := e.Apply(message)
+		if err != nil || e.touch {
+			return
+		}
+		if changes := Diff(message, out, nil); touchesJoin(changes) {
+			t.Fatalf("%s: %v", text, changes)
+		}
+	})
+	for text, want := range map[string]bool{`{"currency":"EUR"}`: false, `{"items":null}`: true, `[{"op":"remove","path":"/items"}]`: true,
+		`[{"op":"replace","path":"/items/*/price","value":"1"}]`: false, `[{"op":"remove","path":"/items/*"}]`: true} {
+		if e, err := ParseEdit([]byte(text)); err != nil || e.touch != want {
+			t.Errorf("%s: %v, %v", text, e, err)
+		}
+	}
+}
+
 func FuzzEdit(f *testing.F) {
 	f.Add(`[{"op":"rewrite","path":"/a/*/b","match":"1","with":"2"}]`, `{"a":[{"b":"1"}]}`)
 	f.Add(`[{"op":"add","path":"/a/-","value":1},{"op":"copy","from":"/a","path":"/b"}]`, `{"a":[]}`)
