@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,12 +99,7 @@ const deadlineSoon = 24 * time.Hour
 func (a *app) again(cmd *cobra.Command, leaveOut ...string) string {
 	words := []string{cmd.CommandPath()}
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		for _, name := range leaveOut {
-			if f.Name == name {
-				return
-			}
-		}
-		if !f.Changed {
+		if !f.Changed || slices.Contains(leaveOut, f.Name) {
 			return
 		}
 		values := []string{f.Value.String()}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 
 	"eventworker/internal/deadletter"
 	"eventworker/internal/dlq"
@@ -49,8 +50,7 @@ func (s shownLetter) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	joined := append(s.row[:len(s.row)-1:len(s.row)-1], ',')
-	return append(joined, details[1:]...), nil
+	return slices.Concat(s.row[:len(s.row)-1], []byte{','}, details[1:]), nil
 }
 
 func letterDocument(l *dlq.Letter, d *openDesk) shownLetter {

@@ -247,7 +247,7 @@ func TestWrongCallsOfTheDeskAreRefused(t *testing.T) {
 	}{
 		{exitUsage, "did you mean invalid?", []string{"list", "--reason", "invald"}},
 		{exitUsage, "did you mean reason?", []string{"list", "-q", "raeson:invalid"}},
-		{exitUsage, "did you mean cause?", []string{"list", "--fields", "casue"}},
+		{exitUsage, "did you mean cause?", []string{"list", "--fields", "cuase"}},
 		{exitUsage, "known: address", []string{"list", "--fields", ""}},
 		{exitUsage, "text, tables and CSV", []string{"list", "-o", "json", "--no-header"}},
 		{exitUsage, "one of table", []string{"stats", "-o", "xml"}},
@@ -364,11 +364,10 @@ func TestCtrlCSaysWhatWasRead(t *testing.T) {
 			t.Errorf("%v: exit code %d, %s", args, code, errs.String())
 		}
 	}
-	code := 0
 	ctx, cancel = context.WithCancelCause(t.Context())
 	errs.seen = func() { cancel(&interrupted{syscall.SIGINT}) }
 	errs.Reset()
-	if code = run(ctx, append([]string{"dlq", "stats"}, flags...), streams{in: strings.NewReader(""), out: &out, err: errs, env: env}); code != 130 || !strings.Contains(errs.String(), "complete: no, stopped: interrupted") {
+	if code := run(ctx, append([]string{"dlq", "stats"}, flags...), streams{in: strings.NewReader(""), out: &out, err: errs, env: env}); code != 130 || !strings.Contains(errs.String(), "complete: no, stopped: interrupted") {
 		t.Errorf("exit code %d, %s", code, errs.String())
 	}
 }

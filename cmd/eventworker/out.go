@@ -45,7 +45,7 @@ var (
 
 // add defines -o with its formats, of which help prints the schema, and --color.
 func (o *outFlags) add(cmd *cobra.Command, formats ...string) {
-	o.formats = append(formats, "help")
+	o.formats = slices.Concat(formats, []string{"help"})
 	outputFlag(cmd, &o.format, o.formats...)
 	cmd.Flags().StringVar(&o.color, "color", "auto", "colours, as `WHEN`: auto (on a terminal), always or never")
 	fixedValues(cmd, "color", colorModes)

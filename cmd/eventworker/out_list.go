@@ -41,7 +41,7 @@ type column[T any] struct {
 type offset int64
 
 // MarshalJSON writes digits in quotes.
-func (o offset) MarshalJSON() ([]byte, error) {
+func (o offset) MarshalJSON() ([]byte, error) { //nolint:unparam // json.Marshaler
 	return []byte(`"` + strconv.FormatInt(int64(o), 10) + `"`), nil
 }
 
@@ -49,7 +49,7 @@ func (o offset) MarshalJSON() ([]byte, error) {
 type instant time.Time
 
 // MarshalJSON writes null for the zero time.
-func (i instant) MarshalJSON() ([]byte, error) {
+func (i instant) MarshalJSON() ([]byte, error) { //nolint:unparam // json.Marshaler
 	if time.Time(i).IsZero() {
 		return []byte("null"), nil
 	}

@@ -134,9 +134,9 @@ func TestAMaskedCopyCannotBeTakenForTheLetters(t *testing.T) {
 	if json.Unmarshal([]byte(first), &head) != nil || head.Schema != MaskedExportSchema || !head.Masked {
 		t.Errorf("the first line is %s", first)
 	}
-	for _, copy := range []string{text, rest} { // also without its first line
+	for _, masked := range []string{text, rest} { // also without its first line
 		var call *CallError
-		err := ReadExport(strings.NewReader(copy), func(*Letter) error { t.Error("a letter was read"); return nil })
+		err := ReadExport(strings.NewReader(masked), func(*Letter) error { t.Error("a letter was read"); return nil })
 		if !errors.As(err, &call) || !strings.Contains(err.Error(), "masked copy") {
 			t.Errorf("%v", err)
 		}

@@ -1,9 +1,11 @@
 package dlq
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,56 +40,52 @@ type filterKey struct {
 var FilterKeys = []string{"reason", "stage", "cause", "field", "topic", keyPartition, keyOffsets, keySince, keyUntil, keyEventSince,
 	keyEventUntil, "type", "app", "user", "status", "parts", "replays", "header", "text"}
 
-var filterKeys map[string]filterKey
-
 // DescribeKey says what the values of a key are, and what is compared.
 func DescribeKey(key string) (wants, about string) {
 	k := filterKeys[key]
 	return k.wants, k.about
 }
 
-// The table is made here because its functions lead back to it.
-func init() {
-	filterKeys = map[string]filterKey{
-		"reason": {wants: "REASON", about: "why it is dead, see help reasons", parse: parseReasonValue},
-		"stage":  {wants: "decode, validate, join, encode or deliver", about: "the step that refused it", parse: parseStageValue},
-		"cause":  {wants: "c1-9f2ab01c", about: "the id of its cause, as dlq stats prints it", parse: parseCauseValue},
-		"field":  {wants: "items[].price", about: "the offending field; [] is any place, a * at the end any ending", parse: parseFieldValue},
-		"topic":  {wants: "NAME", about: "the topic it came from", parse: exactly(func(l *Letter) []byte { return l.raw[slotTopic] })},
-		keyPartition: {wants: "N", about: "the partition of the dead-letter topic", parse: func(v string) (string, matcher, error) {
-			n, err := strconv.ParseInt(v, 10, 32)
-			if err != nil || n < 0 {
-				return "", nil, fmt.Errorf("%q is no partition's number", v)
-			}
-			return strconv.FormatInt(n, 10), func(_ *Filter, l *Letter) bool { return int64(l.Partition) == n }, nil
-		}},
-		keyOffsets: {wants: "3:1200-1300, 3:1200-end, 3:1200 or -500", about: "offsets of the dead-letter topic, the second one not included; -500 are the last 500 of each partition", parse: func(v string) (string, matcher, error) {
-			r, err := parseOffsets(v)
-			return r.String(), func(_ *Filter, l *Letter) bool { return r.covers(l) }, err
-		}},
-		keySince:      {wants: "TIME", about: "failed at or after it", bound: bound(func(f *Filter) *time.Time { return &f.Since }, true)},
-		keyUntil:      {wants: "TIME", about: "failed before it", bound: bound(func(f *Filter) *time.Time { return &f.Until }, false)},
-		keyEventSince: {wants: "TIME", about: "happened at or after it", dear: true, bound: bound(func(f *Filter) *time.Time { return &f.EventSince }, true)},
-		keyEventUntil: {wants: "TIME", about: "happened before it", dear: true, bound: bound(func(f *Filter) *time.Time { return &f.EventUntil }, false)},
-		"type":        {wants: "shown, clicked, addedToCart or purchased", about: "the message's type, or any other text as it stands there", dear: true, parse: parseTypeValue},
-		"app": {wants: "NAME", about: "the message's application; default is also that of those that name none", dear: true, parse: func(v string) (string, matcher, error) {
-			return v, func(_ *Filter, l *Letter) bool {
-				app := l.Payload().Application
-				return string(app) == v || app == nil && v == config.DefaultApplication
-			}, nil
-		}},
-		"user":    {wants: "TOKEN or MASK", about: "the userToken, or its mask as tables show it", dear: true, parse: parseUserValue},
-		"status":  {wants: "422 or 4xx", about: "the API's last answer", parse: parseStatusValue},
-		"parts":   {wants: "some, none or REASON", about: "whether only parts of the message are dead, and why", parse: parsePartsValue},
-		"replays": {wants: "0, 2, >0, >=2 or <3", about: "how often it was replayed", parse: parseReplaysValue},
-		"header":  {wants: "NAME or NAME=VALUE", about: "a header of the original record", parse: parseHeaderValue},
-		"text": {wants: "TEXT", about: "in the sentence or the payload, letters in either case", dear: true, parse: func(v string) (string, matcher, error) {
-			word := []byte(strings.ToLower(v))
-			return v, func(_ *Filter, l *Letter) bool {
-				return containsFold(l.raw[slotMessage], word) || containsFold(l.Value, word)
-			}, nil
-		}},
-	}
+// filterKeys is what each key means.
+var filterKeys = map[string]filterKey{
+	"reason": {wants: "REASON", about: "why it is dead, see help reasons", parse: parseReasonValue},
+	"stage":  {wants: "decode, validate, join, encode or deliver", about: "the step that refused it", parse: parseStageValue},
+	"cause":  {wants: "c1-9f2ab01c", about: "the id of its cause, as dlq stats prints it", parse: parseCauseValue},
+	"field":  {wants: "items[].price", about: "the offending field; [] is any place, a * at the end any ending", parse: parseFieldValue},
+	"topic":  {wants: "NAME", about: "the topic it came from", parse: exactly(func(l *Letter) []byte { return l.raw[slotTopic] })},
+	keyPartition: {wants: "N", about: "the partition of the dead-letter topic", parse: func(v string) (string, matcher, error) {
+		n, err := strconv.ParseInt(v, 10, 32)
+		if err != nil || n < 0 {
+			return "", nil, fmt.Errorf("%q is no partition's number", v)
+		}
+		return strconv.FormatInt(n, 10), func(_ *Filter, l *Letter) bool { return int64(l.Partition) == n }, nil
+	}},
+	keyOffsets: {wants: "3:1200-1300, 3:1200-end, 3:1200 or -500", about: "offsets of the dead-letter topic, the second one not included; -500 are the last 500 of each partition", parse: func(v string) (string, matcher, error) {
+		r, err := parseOffsets(v)
+		return r.String(), func(_ *Filter, l *Letter) bool { return r.covers(l) }, err
+	}},
+	keySince:      {wants: "TIME", about: "failed at or after it", bound: bound(func(f *Filter) *time.Time { return &f.Since }, true)},
+	keyUntil:      {wants: "TIME", about: "failed before it", bound: bound(func(f *Filter) *time.Time { return &f.Until }, false)},
+	keyEventSince: {wants: "TIME", about: "happened at or after it", dear: true, bound: bound(func(f *Filter) *time.Time { return &f.EventSince }, true)},
+	keyEventUntil: {wants: "TIME", about: "happened before it", dear: true, bound: bound(func(f *Filter) *time.Time { return &f.EventUntil }, false)},
+	"type":        {wants: "shown, clicked, addedToCart or purchased", about: "the message's type, or any other text as it stands there", dear: true, parse: parseTypeValue},
+	"app": {wants: "NAME", about: "the message's application; default is also that of those that name none", dear: true, parse: func(v string) (string, matcher, error) {
+		return v, func(_ *Filter, l *Letter) bool {
+			app := l.Payload().Application
+			return string(app) == v || app == nil && v == config.DefaultApplication
+		}, nil
+	}},
+	"user":    {wants: "TOKEN or MASK", about: "the userToken, or its mask as tables show it", dear: true, parse: parseUserValue},
+	"status":  {wants: "422 or 4xx", about: "the API's last answer", parse: parseStatusValue},
+	"parts":   {wants: "some, none or REASON", about: "whether only parts of the message are dead, and why", parse: parsePartsValue},
+	"replays": {wants: "0, 2, >0, >=2 or <3", about: "how often it was replayed", parse: parseReplaysValue},
+	"header":  {wants: "NAME or NAME=VALUE", about: "a header of the original record", parse: parseHeaderValue},
+	"text": {wants: "TEXT", about: "in the sentence or the payload, letters in either case", dear: true, parse: func(v string) (string, matcher, error) {
+		word := []byte(strings.ToLower(v))
+		return v, func(_ *Filter, l *Letter) bool {
+			return containsFold(l.raw[slotMessage], word) || containsFold(l.Value, word)
+		}, nil
+	}},
 }
 
 func unknownKey(key string) error {
@@ -239,10 +237,8 @@ func Stages() []string {
 
 // known checks a value against the ones there are.
 func known(value string, all []string) error {
-	for _, one := range all {
-		if one == value {
-			return nil
-		}
+	if slices.Contains(all, value) {
+		return nil
 	}
 	if near := config.Nearest(value, all); near != "" {
 		return fmt.Errorf("unknown %q; did you mean %s?", value, near)
@@ -350,7 +346,7 @@ func parsePartsValue(v string) (string, matcher, error) {
 		return "", nil, err
 	}
 	name := []byte(`"` + v + `"`)
-	return v, func(_ *Filter, l *Letter) bool { return strings.Contains(string(l.raw[slotParts]), string(name)) }, nil
+	return v, func(_ *Filter, l *Letter) bool { return bytes.Contains(l.raw[slotParts], name) }, nil
 }
 
 func parseReplaysValue(v string) (string, matcher, error) {

@@ -214,8 +214,8 @@ func Thousands(n int64) string {
 	return sign + text
 }
 
-// Stop, given by the function that a scan calls, ends the scan without an error: it is reported as not
-// complete, and Why is what Stop says.
+// Stop ends a scan without an error where the function that the scan calls gives it: it is reported as
+// not complete, and Why is what Stop says.
 type Stop struct{ Why string }
 
 func (s *Stop) Error() string { return s.Why }

@@ -223,6 +223,9 @@ func (b *backwards) read(ctx context.Context, r Range) (w window) {
 			case !letter.marked:
 				w.counts.foreign++
 			case b.filter.Match(&letter):
+				if w.rows == nil {
+					w.rows = make([]Row, 0, min(int64(len(records)-i), r.To-letter.Offset))
+				}
 				w.rows = append(w.rows, b.rower.row(&letter))
 			}
 		}
