@@ -34,13 +34,17 @@ func drawTraffic(t *rapid.T, layout string, most int) *traffic {
 func drawSettings(t *rapid.T) settings {
 	ms := func(name string, of ...int64) int64 { return rapid.SampledFrom(of).Draw(t, name) }
 	word := func(name string, of ...string) string { return rapid.SampledFrom(of).Draw(t, name) }
-	return settings{
+	s := settings{
 		window: ms("window", 100, 20, 50, 400), clickWindow: ms("click_window", 100, 20, 50, 400),
 		skew: ms("skew", 5, 0, 10, 30), lateness: ms("lateness", 10, 0, 20, 40), dedupeWindow: ms("dedupe_window", 100, 10, 30),
 		attribution: word("attribution", "", "", "clicked", "shown"), miss: word("miss", "", "", "drop", "dead-letter"),
 		views:  rapid.Bool().Draw(t, "views"),
 		dedupe: word("dedupe", "ap", "ap", "", "cap", "scap"), index: word("index", "x", "", "z"), indices: word("indices", "", "", "", "x,z"),
 	}
+	if !s.views {
+		s.dedupe = strings.TrimPrefix(s.dedupe, "s") // a copy of nothing is absorbed as this or that
+	}
+	return s
 }
 
 func oneIn(t *rapid.T, n int, label string) bool {
