@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -360,17 +361,16 @@ func (a *app) carryOut(cmd *cobra.Command, r *replay, d *openDesk, plan *dlq.Pla
 
 // next is a command of this program with the settings of this call.
 func (a *app) next(words ...string) string {
-	text := "eventworker dlq"
 	if a.configFile != "" {
 		words = append(words, "--config", a.configFile)
 	}
 	for _, set := range a.set {
 		words = append(words, "--set", set)
 	}
-	for _, word := range words {
-		text += " " + shellWord(word)
+	for i := range words {
+		words[i] = shellWord(words[i])
 	}
-	return text
+	return "eventworker dlq " + strings.Join(words, " ")
 }
 
 // goOn is the command that carries the plan out.

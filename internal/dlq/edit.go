@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -157,7 +158,7 @@ func parseStep(op map[string]json.RawMessage) (s step, err error) {
 	}
 	s.op = make(jsonpatch.Operation, len(op))
 	for name, value := range op {
-		s.op[name] = (*rawMessage)(&value)
+		s.op[name] = &value
 	}
 	return s, nil
 }
@@ -281,10 +282,7 @@ func applied(patch jsonpatch.Patch, value []byte) ([]byte, error) {
 
 // at is the operation for another path.
 func at(op jsonpatch.Operation, path []string) jsonpatch.Operation {
-	own := make(jsonpatch.Operation, len(op))
-	for name, value := range op {
-		own[name] = value
-	}
+	own := maps.Clone(op)
 	own["path"] = quotedText(pointerOf(path))
 	return own
 }

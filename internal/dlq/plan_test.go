@@ -1,6 +1,7 @@
 package dlq
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ func TestAPlanSaysOfEachLetterWhatAReplayWouldDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text2, _ := json.Marshal(again); string(text2) != string(text) {
+	if text2, _ := json.Marshal(again); !bytes.Equal(text2, text) {
 		t.Errorf("%s\nis read as\n%s", text, text2)
 	}
 	if len(o.replayed()) != 0 {
@@ -177,10 +178,10 @@ func TestLettersOfAnotherGroupAreLeftToIt(t *testing.T) {
 	o.dead(o.click(1), o.click(2))
 	other := *o.desk
 	other.Group = "another"
-	for any, want := range map[bool]int64{false: 0, true: 2} {
-		plan, _, err := other.Plan(t.Context(), PlanOptions{Filter: o.filter(""), Check: o.check(), AnyGroup: any})
+	for anyGroup, want := range map[bool]int64{false: 0, true: 2} {
+		plan, _, err := other.Plan(t.Context(), PlanOptions{Filter: o.filter(""), Check: o.check(), AnyGroup: anyGroup})
 		if err != nil || plan.Planned != want || plan.counts()[OtherGroup] != 2-want {
-			t.Errorf("%v: %+v, %v", any, plan, err)
+			t.Errorf("%v: %+v, %v", anyGroup, plan, err)
 		}
 	}
 }
