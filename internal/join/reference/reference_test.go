@@ -167,9 +167,6 @@ func checkCrashes(t *testing.T, layout string, most int, store func(rapid.TB) ke
 	rapid.Check(t, func(t *rapid.T) {
 		tr := drawTraffic(t, layout, 25)
 		k := store(t)
-		if _, exact := k.(interface{ wipe(rapid.TB) }); exact {
-			tr.longWindows()
-		}
 		records, _ := tr.log()
 		want := reference.Join(tr.input(records, reference.Whole(records)))
 		ops := drawCrashes(t, drawReading(t, tr, records, false, true), most)
@@ -182,12 +179,6 @@ func checkCrashes(t *testing.T, layout string, most int, store func(rapid.TB) ke
 		}()
 		report(t, tr, play(t, tr, ops, k, want))
 	})
-}
-
-// longWindows spares the traffic the edge of history: Redis forgets exactly what is older than the windows, seen
-// from the progress, and a late message looks further back than that.
-func (tr *traffic) longWindows() {
-	tr.set.window, tr.set.clickWindow = 2_000_000, 2_000_000
 }
 
 // report fails with the traffic in the form of testdata.

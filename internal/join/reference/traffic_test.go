@@ -87,8 +87,8 @@ func queryID(short string) string {
 	return short
 }
 
-// value is the record's value; nil for a tombstone.
-func (l *line) value_() []byte {
+// record is the record's value; nil for a tombstone.
+func (l *line) record() []byte {
 	switch l.kind {
 	case "tombstone":
 		return nil
@@ -188,7 +188,7 @@ func (tr *traffic) log() (records [][]reference.Record, lineOf [][]int) {
 		if l.time == none {
 			at = -1
 		}
-		records[l.source] = append(records[l.source], reference.Record{Time: at, Key: []byte(l.user), Value: l.value_()})
+		records[l.source] = append(records[l.source], reference.Record{Time: at, Key: []byte(l.user), Value: l.record()})
 		lineOf[l.source] = append(lineOf[l.source], k)
 	}
 	return records, lineOf
