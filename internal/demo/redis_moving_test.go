@@ -21,7 +21,7 @@ import (
 // every answer is that of the contract. What was in flight at a move may come twice.
 func TestPartitionsMoveBetweenWorkersThatShareRedis(t *testing.T) {
 	o := onRedis(t, 31, realtest.Redis(t))
-	o.Messages = 4000
+	o.Messages = 2500
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, topic, deadLetters, replays), kfake.GroupMinSessionTimeout(time.Second))
 	if err != nil {
 		t.Fatal(err)

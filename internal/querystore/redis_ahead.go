@@ -181,12 +181,13 @@ func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) erro
 	if err := s.looked(cmds[:looks]); err != nil {
 		return err
 	}
-	for i, cmd := range cmds[looks:] {
-		if !s.take(&sets[i], cmd.(*redis.StringSliceCmd).Val(), page, scored) {
+	for i := range sets {
+		set := &sets[i]
+		if !s.take(set, cmds[looks+i].(*redis.StringSliceCmd).Val(), page, scored) {
 			s.store.outside.Store(true)
 			return s.read(ctx, sets[i:], page)
 		}
-		s.out.of(sets[i].key, sets[i].put)
+		s.out.of(set.key, set.put)
 	}
 	return nil
 }

@@ -271,7 +271,6 @@ func (s *redisSection) writePieces(ctx context.Context, pieces []outPiece) (size
 
 var (
 	evalsha     any = "evalsha"
-	one         any = "1"
 	mostHistory any = strconv.Itoa(maxHistory)
 )
 

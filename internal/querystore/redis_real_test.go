@@ -481,7 +481,7 @@ func documentedRights(t *testing.T) (rights []string) {
 	}
 	for line := range bytes.Lines(page) {
 		if rest, ok := bytes.CutPrefix(line, []byte("ACL SETUSER eventworker ")); ok {
-			for _, word := range strings.Fields(string(rest)) {
+			for word := range strings.FieldsSeq(string(rest)) {
 				if strings.HasPrefix(word, "+") || strings.HasPrefix(word, "-") {
 					rights = append(rights, word)
 				}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,8 +77,12 @@ func (c *RedisCluster) join(ctx context.Context, nodes []*Redis, buses []int) er
 	clients := make([]*redis.Client, len(nodes))
 	for i, node := range nodes {
 		clients[i] = redis.NewClient(&redis.Options{Addr: node.Addr})
-		defer clients[i].Close()
 	}
+	defer func() {
+		for _, client := range clients {
+			_ = client.Close()
+		}
+	}()
 	for i := range c.Masters {
 		first, last := i*slots/len(c.Masters), (i+1)*slots/len(c.Masters)-1
 		if err := clients[i].ClusterAddSlotsRange(ctx, first, last).Err(); err != nil {
@@ -164,7 +169,7 @@ func (c *RedisCluster) Addrs() (list []string) {
 // Close ends all nodes and removes their folders.
 func (c *RedisCluster) Close() error {
 	var errs []error
-	for _, node := range append(c.Replicas[:len(c.Replicas):len(c.Replicas)], c.Masters...) {
+	for _, node := range append(slices.Clip(c.Replicas), c.Masters...) {
 		if node != nil {
 			node.Kill()
 			errs = append(errs, node.Close())
@@ -268,7 +273,7 @@ func (s *RedisSentinel) Addrs() (list []string) {
 // Close ends all of them and removes their folders.
 func (s *RedisSentinel) Close() error {
 	var errs []error
-	for _, r := range append(s.Sentinels[:len(s.Sentinels):len(s.Sentinels)], s.Replica, s.Master) {
+	for _, r := range append(slices.Clip(s.Sentinels), s.Replica, s.Master) {
 		if r != nil {
 			r.Kill()
 			errs = append(errs, r.Close())
