@@ -76,7 +76,7 @@ func (w *Worker) newRunner(g *generation, source *consume.Task, section querysto
 		}
 		r.restores = append(r.restores, again)
 		sources = append(sources, join.SourceConfig{
-			Topic: p.Topic, Start: p.First(), Deliver: p.Start(), Steps: w.stepsOf(p), Settled: trail.inherited.ask(), Progress: trail.last,
+			Topic: p.Topic, Start: p.First(), Deliver: p.Start(), Steps: w.stepsOf(p, before.Progress), Settled: trail.inherited.ask(), Progress: trail.last,
 			Shown: w.carries(w.cfg.Kafka.ShownTopics, p.Topic), Clicked: w.carries(w.cfg.Kafka.ClickedTopics, p.Topic), Replay: p.Topic == w.cfg.Kafka.ReplayTopic, Expects: p.Expects,
 		})
 	}

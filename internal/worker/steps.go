@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"eventworker/internal/consume"
@@ -49,21 +51,26 @@ func (w *Worker) rewindSteps(t *consume.Task, want func(*consume.Partition, cons
 			from = min(from, behind)
 		}
 		from = max(from-reach, at-stepsMost.Milliseconds())
-		if steps := w.stepsOf(p); len(steps) == 0 || steps[0].Progress > from {
+		if steps := w.stepsOf(p, at); len(steps) == 0 || steps[0].Progress > from {
 			want(p, consume.Rewind{NotBefore: time.UnixMilli(from)})
 		}
 	}
 }
 
-// stepsOf is what an earlier generation of this worker knew of a partition, as far as it lies before the start.
-func (w *Worker) stepsOf(p *consume.Partition) []join.Step {
+// stepsOf is what an earlier generation of this worker knew of a partition before its start, where the progress
+// was the given one; nil if that is not all there is to know: another worker may have had the task meanwhile.
+func (w *Worker) stepsOf(p *consume.Partition, progress int64) []join.Step {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	steps := w.steps[p.ID][p.Topic]
-	if len(steps) > 0 && steps[0].Next > p.Start() {
+	return stepsUpTo(w.steps[p.ID][p.Topic], p.Start(), progress)
+}
+
+func stepsUpTo(steps []join.Step, start, progress int64) []join.Step {
+	n, _ := slices.BinarySearchFunc(steps, start+1, func(s join.Step, offset int64) int { return cmp.Compare(s.Next, offset) })
+	if n == 0 || steps[n-1].Progress != progress {
 		return nil
 	}
-	return steps
+	return steps[:n]
 }
 
 // keepSteps notes what a task knows when its generation ends.

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"eventworker/internal/config"
+	"eventworker/internal/join"
 )
 
 // A click that is read after a restart, and lies before the restart point of the other topic, sees of that topic
@@ -52,6 +53,23 @@ func TestARestartDoesNotShowAClickWhatCameTooLateInAnotherTopic(t *testing.T) {
 	for _, e := range w.events {
 		if e.EventType == "click" && e.ObjectIDs[0] == "a" && e.QueryID != fmt.Sprintf("%032d", 1) {
 			t.Errorf("the click has queryID %q: that of an impression that came after %v had passed", e.QueryID, 5*time.Second)
+		}
+	}
+}
+
+func TestStepsWithAGapBeforeTheStartAreForgotten(t *testing.T) {
+	steps := []join.Step{{Progress: 100, Next: 1}, {Progress: 200, Next: 5}, {Progress: 300, Next: 9}}
+	for _, c := range []struct {
+		start, progress int64
+		want            int
+	}{
+		{0, 100, 0}, // nothing is known of what lies before
+		{5, 200, 2}, {8, 200, 2}, {9, 300, 3}, {50, 300, 3},
+		{50, 400, 0}, // somebody else read on
+		{8, 300, 0},  // not what this worker saw
+	} {
+		if got := stepsUpTo(steps, c.start, c.progress); len(got) != c.want {
+			t.Errorf("start %d, progress %d: %v, want %d steps", c.start, c.progress, got, c.want)
 		}
 	}
 }
