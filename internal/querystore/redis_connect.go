@@ -74,7 +74,7 @@ func (s *RedisStore) ask(ctx context.Context, address string) (mode, master stri
 	if err != nil {
 		return "", "", err
 	}
-	switch infoField(info, "redis_mode") {
+	switch serverMode(info) {
 	case RedisCluster:
 		return RedisCluster, "", nil
 	case RedisSentinel:
@@ -293,6 +293,14 @@ func (s *RedisStore) node(first, last int) redisNode {
 		}
 	}
 	return redisNode{tag: tagOf(first), first: first, last: last}
+}
+
+// serverMode is what a server says it is: standalone, or RedisCluster, or RedisSentinel.
+func serverMode(info string) string {
+	if mode := infoField(info, "redis_mode"); mode != "" {
+		return mode
+	}
+	return infoField(info, "server_mode") // Valkey
 }
 
 // infoField takes a field out of the answer to INFO.
