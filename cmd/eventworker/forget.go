@@ -112,7 +112,7 @@ func (a *app) forget(cmd *cobra.Command, c *forgetCall) error {
 	done := &forgotten{Schema: "eventworker.forgotten/v1", User: masker.Token([]byte(c.token)), API: []forgottenAPI{}}
 	err = a.forgetInWorkers(cmd, &loaded.Config, c, done)
 	if err == nil && c.api {
-		err = a.forgetInAPI(cmd, &loaded.Config, c, done)
+		a.forgetInAPI(cmd, &loaded.Config, c, done)
 	}
 	done.Complete = err == nil && done.whole()
 	result := "done"
@@ -190,7 +190,7 @@ func (a *app) forgetInWorkers(cmd *cobra.Command, cfg *config.Config, c *forgetC
 }
 
 // forgetInAPI asks the API for each application that the group serves.
-func (a *app) forgetInAPI(cmd *cobra.Command, cfg *config.Config, c *forgetCall, done *forgotten) error {
+func (a *app) forgetInAPI(cmd *cobra.Command, cfg *config.Config, c *forgetCall, done *forgotten) {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Insights.Applications)) {
 		if !cfg.Insights.Serves(name) {
 			continue
@@ -211,7 +211,6 @@ func (a *app) forgetInAPI(cmd *cobra.Command, cfg *config.Config, c *forgetCall,
 		}
 		done.API = append(done.API, answer)
 	}
-	return nil
 }
 
 // whole says whether nothing is left to be done.

@@ -22,7 +22,7 @@ type Config struct {
 	Memory   Memory   `yaml:"memory"`
 	// DrainTimeout is how long a stop or a rebalance waits for requests on the wire. It must be
 	// shorter than kafka.rebalance_timeout, or the group goes on without the worker.
-	DrainTimeout time.Duration `yaml:"drain_timeout" reload:"yes"`
+	DrainTimeout time.Duration `reload:"yes" yaml:"drain_timeout"`
 	Admin        Admin         `yaml:"admin"`
 	Log          Log           `yaml:"log"`
 }
@@ -133,10 +133,10 @@ type Application struct {
 	// AppID is the application's id, ten capital letters and digits.
 	AppID string `yaml:"app_id"`
 	// APIKey is the key that is sent with each request; a search-only key is enough.
-	APIKey Secret `yaml:"api_key" reload:"yes"`
+	APIKey Secret `reload:"yes" yaml:"api_key"`
 	// APIKeyFile is read at start and again after the API refused the key, so that keys rotate
 	// without a restart.
-	APIKeyFile string `yaml:"api_key_file" reload:"yes"`
+	APIKeyFile string `reload:"yes" yaml:"api_key_file"`
 	// DefaultIndex is used where neither the message nor the impression names an index.
 	DefaultIndex string `yaml:"default_index"`
 	// Indices are the allowed index names; empty: any.
@@ -270,10 +270,10 @@ type Delivery struct {
 	// Mode is "send", or "shadow": everything but the request.
 	Mode string `yaml:"mode"`
 	// MaxInFlight is the upper bound of requests at a time for each application.
-	MaxInFlight int `yaml:"max_in_flight" reload:"yes"`
+	MaxInFlight int `reload:"yes" yaml:"max_in_flight"`
 	// MaxEventsPerSecond caps the rate; 0: no cap.
-	MaxEventsPerSecond int           `yaml:"max_events_per_second" reload:"yes"`
-	Timeout            time.Duration `yaml:"timeout" reload:"yes"` // of one request
+	MaxEventsPerSecond int           `reload:"yes" yaml:"max_events_per_second"`
+	Timeout            time.Duration `reload:"yes" yaml:"timeout"` // of one request
 	// MaxEventAge is the age beyond which an event is not sent any more; the API takes four days
 	// for certain.
 	MaxEventAge time.Duration `yaml:"max_event_age"`
@@ -294,10 +294,10 @@ type Ambiguous struct {
 // Backoff is the wait between tries: it starts at InitialInterval, grows by Multiplier up to
 // MaxInterval, and is spread by RandomizationFactor to both sides.
 type Backoff struct {
-	InitialInterval     time.Duration `yaml:"initial_interval" reload:"yes"`     // the first wait
-	Multiplier          float64       `yaml:"multiplier" reload:"yes"`           // by which each wait is longer than the one before
-	MaxInterval         time.Duration `yaml:"max_interval" reload:"yes"`         // the longest wait
-	RandomizationFactor float64       `yaml:"randomization_factor" reload:"yes"` // 0 to 1: the share by which a wait is spread to both sides
+	InitialInterval     time.Duration `reload:"yes" yaml:"initial_interval"`     // the first wait
+	Multiplier          float64       `reload:"yes" yaml:"multiplier"`           // by which each wait is longer than the one before
+	MaxInterval         time.Duration `reload:"yes" yaml:"max_interval"`         // the longest wait
+	RandomizationFactor float64       `reload:"yes" yaml:"randomization_factor"` // 0 to 1: the share by which a wait is spread to both sides
 }
 
 // Memory bounds everything held between fetch and settlement.
@@ -312,9 +312,9 @@ type Admin struct {
 	PProf  bool   `yaml:"pprof"` // adds Go's profiles below /debug/pprof/
 	// Token is what callers of writing endpoints send as "Authorization: Bearer TOKEN". Without one
 	// these endpoints answer only while Listen is a loopback address; probes and metrics need none.
-	Token Secret `yaml:"token" reload:"yes"`
+	Token Secret `reload:"yes" yaml:"token"`
 	// TokenFile holds the token instead. It is read at start and at each reload.
-	TokenFile string `yaml:"token_file" reload:"yes"`
+	TokenFile string `reload:"yes" yaml:"token_file"`
 	// StallAfter is how long a partition may stand still while it could move before /livez fails.
 	StallAfter time.Duration `yaml:"stall_after"`
 }
@@ -327,6 +327,6 @@ func (a Admin) ReadToken() (string, error) {
 // Log says what is logged, and how. Level is "debug", "info", "warn" or "error"; Format is
 // "console", "json", or "auto": console on a terminal, JSON elsewhere.
 type Log struct {
-	Level  string `yaml:"level" reload:"yes"` // "debug", "info", "warn" or "error"
-	Format string `yaml:"format"`             // "console", "json", or "auto": console on a terminal, JSON elsewhere
+	Level  string `reload:"yes"  yaml:"level"` // "debug", "info", "warn" or "error"
+	Format string `yaml:"format"`              // "console", "json", or "auto": console on a terminal, JSON elsewhere
 }

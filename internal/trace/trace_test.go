@@ -67,11 +67,11 @@ func TestSpansReachACollectorByEitherProtocol(t *testing.T) {
 			s := grpc.NewServer()
 			collector.RegisterTraceServiceServer(s, r)
 			go func() { _ = s.Serve(l) }()
-			defer s.Stop()
+			t.Cleanup(s.Stop)
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+l.Addr().String())
 		} else {
 			s := httptest.NewServer(r)
-			defer s.Close()
+			t.Cleanup(s.Close)
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", s.URL)
 		}
 		t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)

@@ -41,17 +41,17 @@ func (r *runner) answer() {
 }
 
 // runnerOf is the task that a record with this key belongs to, by murmur2.
-func (w *Worker) runnerOf(key []byte) (*generation, *runner) {
+func (w *Worker) runnerOf(key []byte) *runner {
 	g := w.current.Load()
 	if g == nil || g.ended() {
-		return nil, nil
+		return nil
 	}
 	for _, r := range g.runners {
 		for _, p := range r.source.Partitions {
 			if p.Topic != w.cfg.Kafka.ReplayTopic && p.Expects(key) {
-				return g, r
+				return r
 			}
 		}
 	}
-	return g, nil
+	return nil
 }

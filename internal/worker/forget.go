@@ -71,7 +71,7 @@ func (w *Worker) Forget(ctx context.Context, order ForgetOrder) (*ForgetReport, 
 	} else {
 		report.Shared = true
 	}
-	_, r := w.runnerOf([]byte(order.UserToken))
+	r := w.runnerOf([]byte(order.UserToken))
 	if r != nil {
 		report.Owner, report.Task = true, r.source.Number
 		if err := w.forgetIn(ctx, r, token, report); err != nil {

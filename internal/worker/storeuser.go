@@ -370,7 +370,7 @@ func (w *Worker) StoreUser(ctx context.Context, q UserQuery) (h *UserHistory, er
 	if !slices.ContainsFunc(w.rules.Applications, func(a join.Application) bool { return a.Name == q.Application }) {
 		return nil, fmt.Errorf("application %q is not among insights.applications", q.Application)
 	}
-	_, r := w.runnerOf([]byte(q.UserToken))
+	r := w.runnerOf([]byte(q.UserToken))
 	if r == nil {
 		return nil, ErrElsewhere
 	}
