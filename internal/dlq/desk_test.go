@@ -332,6 +332,10 @@ func TestStatsGroupByCauseAndKnowDeadlines(t *testing.T) {
 	if c.What != `items[].price: got "12,90", wanted a decimal` {
 		t.Errorf("what: %s", c.What)
 	}
+	far, _, err := r.desk.Stats(t.Context(), r.snapshot(f), f, StatsOptions{Limits: Limits{MaxAge: 72 * time.Hour}, Now: now})
+	if err != nil || far.Soon != 0 || far.Past != 0 || !far.Causes[0].Deadline.Equal(morning.Add(72*time.Hour-time.Minute)) {
+		t.Errorf("%v; soon %d, past %d, next %s", err, far.Soon, far.Past, far.Causes[0].Deadline)
+	}
 	if c := stats.Causes[1]; !c.Returning() || c.New || stats.Objects != 3 || stats.Unmatched != 2 {
 		t.Errorf("%+v, %d of %d", c, stats.Unmatched, stats.Objects)
 	}
