@@ -26,9 +26,10 @@ func newDLQDiscardCommand(a *app) *cobra.Command {
 		Use:   "discard",
 		Short: "Marks dead letters as given up, with a note that says why",
 		Long: `Counts the letters that the filter takes, by cause, and marks them as discarded:
-they are left out of replays. They stay in their topic until its retention
-removes them. The note is required, and so is the number of letters, which is
-typed at the prompt or given with --confirm.`,
+they are left out of replays, and of list and stats unless --state asks for
+them. They stay in their topic until its retention removes them. The note is
+required, and so is the number of letters, which is typed at the prompt or given
+with --confirm.`,
 		Example: `  eventworker dlq discard --cause c1-9f2ab01c --note "test orders" --dry-run
   eventworker dlq discard --cause c1-9f2ab01c --note "test orders" --confirm=312`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -16,6 +16,7 @@ import (
 
 func newDLQListCommand(a *app) *cobra.Command {
 	var flags deskFlags
+	var states stateFlag
 	var out outFlags
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -37,20 +38,21 @@ standard error says how many offsets were read of how many.`,
 			if out.format == "help" {
 				return writeSchema(a.out, dlq.ListSchema)
 			}
-			return a.dlqList(cmd, &flags, &out)
+			return a.dlqList(cmd, &flags, &states, &out)
 		},
 	}
 	out.add(cmd, "table", "json", "jsonl", "csv")
 	out.addTable(cmd, columnNames(rowColumns))
 	out.addLimit(cmd, "at most `N` letters (default: 50 on a terminal, elsewhere all)")
 	flags.add(a, cmd)
+	states.add(cmd)
 	return cmd
 }
 
 // terminalRows is --limit on a terminal where none is given.
 const terminalRows = 50
 
-func (a *app) dlqList(cmd *cobra.Command, flags *deskFlags, out *outFlags) error {
+func (a *app) dlqList(cmd *cobra.Command, flags *deskFlags, states *stateFlag, out *outFlags) error {
 	ctx := cmd.Context()
 	d, err := a.desk(ctx, flags)
 	if err != nil {
@@ -58,6 +60,10 @@ func (a *app) dlqList(cmd *cobra.Command, flags *deskFlags, out *outFlags) error
 	}
 	defer d.Close()
 	l, err := newList(a, cmd, out, "eventworker.dlq.list/v1", "letters", rowColumns)
+	if err != nil {
+		return err
+	}
+	tellHidden, err := states.narrow(ctx, a, d)
 	if err != nil {
 		return err
 	}
@@ -83,6 +89,7 @@ func (a *app) dlqList(cmd *cobra.Command, flags *deskFlags, out *outFlags) error
 		return err
 	}
 	progress.end(&report)
+	tellHidden()
 	if soon > 0 {
 		fmt.Fprintf(a.err, "%d of them can no longer be replayed within 24h\n", soon)
 	}

@@ -282,6 +282,18 @@ func TestDiscardWantsANoteAndTheNumber(t *testing.T) {
 	if r := d.call(exitOK, "discard", "--reason", "rejected", "--note", "tests", "--dry-run"); !strings.Contains(r.err, "3 are discarded already") {
 		t.Errorf("%+v", r)
 	}
+	for _, command := range []string{"list", "stats"} {
+		if r := d.call(exitOK, command); strings.Contains(r.out, "rejected") || !strings.Contains(r.out, "\tinvalid\t") || !strings.Contains(r.err, "3 more letters are discarded") {
+			t.Errorf("%s: %+v", command, r)
+		}
+		if r := d.call(exitOK, command, "--state", "discarded"); !strings.Contains(r.out, "rejected") || strings.Contains(r.out, "\tinvalid\t") {
+			t.Errorf("%s --state discarded: %+v", command, r)
+		}
+		if r := d.call(exitOK, command, "--state", "all"); !strings.Contains(r.out, "rejected") || strings.Contains(r.err, "more letters") {
+			t.Errorf("%s --state all: %+v", command, r)
+		}
+		d.call(exitUsage, command, "--state", "discarder")
+	}
 	if r := d.call(exitOK, "replay", "--reason", "rejected", "--dry-run"); !strings.Contains(r.out, "discarded\t3") || !strings.Contains(r.err, "no letter would be replayed") {
 		t.Errorf("%+v", r)
 	}

@@ -13,6 +13,7 @@ import (
 
 func newDLQStatsCommand(a *app) *cobra.Command {
 	var flags deskFlags
+	var states stateFlag
 	var out outFlags
 	cmd := &cobra.Command{
 		Use:   "stats",
@@ -34,13 +35,14 @@ those with letters that had been replayed before.`,
 			if out.format == "help" {
 				return writeSchema(a.out, dlq.StatsSchema)
 			}
-			return a.dlqStats(cmd, &flags, &out)
+			return a.dlqStats(cmd, &flags, &states, &out)
 		},
 	}
 	out.add(cmd, "table", "json", "jsonl", "csv")
 	out.addTable(cmd, columnNames(causeColumns))
 	out.addLimit(cmd, "at most `N` causes (default: 50 on a terminal, elsewhere all)")
 	flags.add(a, cmd)
+	states.add(cmd)
 	return cmd
 }
 
@@ -50,7 +52,7 @@ type causeRow struct {
 	total int64
 }
 
-func (a *app) dlqStats(cmd *cobra.Command, flags *deskFlags, out *outFlags) error {
+func (a *app) dlqStats(cmd *cobra.Command, flags *deskFlags, states *stateFlag, out *outFlags) error {
 	ctx := cmd.Context()
 	d, err := a.desk(ctx, flags)
 	if err != nil {
@@ -58,6 +60,10 @@ func (a *app) dlqStats(cmd *cobra.Command, flags *deskFlags, out *outFlags) erro
 	}
 	defer d.Close()
 	l, err := newList(a, cmd, out, "eventworker.dlq.stats/v1", "causes", causeColumns)
+	if err != nil {
+		return err
+	}
+	tellHidden, err := states.narrow(ctx, a, d)
 	if err != nil {
 		return err
 	}
@@ -82,6 +88,7 @@ func (a *app) dlqStats(cmd *cobra.Command, flags *deskFlags, out *outFlags) erro
 		return err
 	}
 	progress.end(&report)
+	tellHidden()
 	a.sayStats(stats)
 	if limit > 0 && len(stats.Causes) > limit {
 		fmt.Fprintf(a.err, "%d more causes: %s --limit %d\n", len(stats.Causes)-limit, a.again(cmd, "limit"), len(stats.Causes))

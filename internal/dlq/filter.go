@@ -19,6 +19,9 @@ type Filter struct {
 	// Mask tells the mask of a token, so that user:u-3f… finds what a table showed; nil: masks find
 	// nothing.
 	Mask func(token []byte) string
+
+	// byState is set by Desk.ByState; several goroutines call it.
+	byState func(l *Letter) bool
 }
 
 // Clause is one key with the values of which one must apply, or none if Not is set.
@@ -139,6 +142,10 @@ const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 // Match says whether a letter is meant. What the headers tell is tested before the payload is looked
 // at. Offsets that count from the end are not tested here: a [Snapshot] has resolved them.
 func (f *Filter) Match(l *Letter) bool {
+	return f.match(l) && (f.byState == nil || f.byState(l))
+}
+
+func (f *Filter) match(l *Letter) bool {
 	if !f.matchTimes(l) {
 		return false
 	}

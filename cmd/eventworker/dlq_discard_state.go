@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"eventworker/internal/dlq"
+)
+
+// stateFlag is --state, for commands that leave discarded letters out.
+type stateFlag struct{ wanted []string }
+
+func (s *stateFlag) add(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&s.wanted, "state", nil, "only letters that are `STATE`: "+strings.Join(dlq.LetterStates, ", ")+" (default: all but discarded)")
+	fixedValues(cmd, "state", dlq.LetterStates)
+}
+
+// narrow applies the flag to the desk's filter. tell says afterwards how many letters were left out.
+func (s *stateFlag) narrow(ctx context.Context, a *app, d *openDesk) (tell func(), err error) {
+	hidden, err := d.ByState(ctx, d.filter, s.wanted)
+	if err != nil {
+		return nil, a.kafkaError(callError(err))
+	}
+	return func() {
+		if n := hidden(); n > 0 {
+			what := "discarded"
+			if len(s.wanted) > 0 {
+				what = "in other states"
+			}
+			fmt.Fprintf(a.err, "%s more letters are %s: --state all\n", dlq.Thousands(n), what)
+		}
+	}, nil
+}
