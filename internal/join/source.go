@@ -111,6 +111,8 @@ type sources struct {
 	names     []string
 	// live counts the sources that messages wait for: all but the replay topic.
 	live int
+	// late: messages wait for something else than the log, and look back when they are decided.
+	late bool
 	// all: look-ups see whatever is in the store.
 	all bool
 }
@@ -142,9 +144,14 @@ type Step struct{ Progress, Next int64 }
 const maxSteps = 1 << 16
 
 // climb notes the progress of a source after a record. With one live source a look-up is made when
-// the log is just there, and nothing is kept.
+// the log is just there, and nothing is kept, unless copies wait for the outcome of their first: they are looked
+// up when that comes.
 func (s *sources) climb(src *source) {
-	if s.live == 1 || src.Replay || s.all {
+	if src.Replay || s.all {
+		return
+	}
+	if s.live == 1 && !s.late {
+		src.steps = src.steps[:0]
 		return
 	}
 	if n := len(src.steps); n > 0 && src.steps[n-1].Progress >= src.progress {

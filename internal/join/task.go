@@ -251,6 +251,7 @@ func (t *Task[M]) progress() {
 		src.progress = max(src.progress, src.Progress)
 	}
 	t.sources.advance(src, f.msg.Offset+1)
+	t.sources.late = t.claims.waiting > 0
 	t.sources.climb(src)
 	f.seen = src.progress
 }
