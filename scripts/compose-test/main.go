@@ -139,6 +139,7 @@ func (t *test) exercise(ctx context.Context) (err error) {
 		{"a bounded log: equation, commits, truth", t.firstRound},
 		{"the worker is killed while the API answers", t.killRound},
 		{"profile scale: three workers share a log", t.scaleRound},
+		{"STORE_KIND=redis, and back", t.redisRound},
 		{"profile metrics: scraped, rules loaded, provisioned", t.metrics},
 		{"docs/walk-through.md, command by command", t.walkThrough},
 	}

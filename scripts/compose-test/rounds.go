@@ -23,6 +23,7 @@ const (
 	firstCount = 3000
 	killCount  = 2000
 	scaleCount = 2000
+	redisCount = 1000
 )
 
 const topic = "recommendation-events"
@@ -193,6 +194,30 @@ func (t *test) scaleRound(ctx context.Context) error {
 		return err
 	}
 	return t.composed(ctx, "--profile", "scale", "stop", "worker-2", "worker-3")
+}
+
+// redisRound moves the worker's store to Redis by its setting: what it lacks there, it reads again from
+// Kafka. Afterwards the worker has its disk again.
+func (t *test) redisRound(ctx context.Context) error {
+	for _, kind := range []string{"redis", "disk"} {
+		t.setting("STORE_KIND", kind)
+		if err := t.composed(ctx, "up", "-d", "--no-deps", "worker"); err != nil {
+			return err
+		}
+		if err := t.healthy(ctx, "worker"); err != nil {
+			return err
+		}
+		if err := t.publish(ctx, redisCount); err != nil {
+			return err
+		}
+		if err := t.settled(ctx, "worker"); err != nil {
+			return err
+		}
+		if err := t.checkTruth(ctx, nil); err != nil {
+			return fmt.Errorf("STORE_KIND=%s: %w", kind, err)
+		}
+	}
+	return nil
 }
 
 // The time that a further round spans, and what lies between rounds: nothing of a round decides what
