@@ -75,6 +75,7 @@ const (
 	PartitionWaiting = "eventworker_partition_waiting"
 	Partitions       = "eventworker_partitions"
 	MessagesLost     = "eventworker_messages_lost_total"
+	TopicRetention   = "eventworker_topic_retention_seconds"
 
 	DeadLetterWrites   = "eventworker_dead_letter_writes_total"
 	DeadLetterFailures = "eventworker_dead_letter_write_failures_total"
@@ -163,6 +164,7 @@ var Definitions = []Definition{
 	{Name: FrontierLag, Kind: GaugeKind, Read: true, Labels: []string{"topic", "partition"}, Help: "Messages between the frontier and the last one fetched: what one unsettled message holds up."},
 	{Name: PartitionWaiting, Kind: GaugeKind, Read: true, Labels: []string{"topic", "partition"}, Help: "1 while the partition is not fetched because others have to catch up."},
 	{Name: Partitions, Kind: GaugeKind, Read: true, Labels: []string{"state"}, Help: "Partitions of this worker by state."},
+	{Name: TopicRetention, Kind: GaugeKind, Read: true, Labels: []string{"topic"}, Help: "How long the topic keeps its messages; absent where it keeps them for ever, or the brokers do not say."},
 	{Name: MessagesLost, Kind: CounterKind, Read: true, Labels: []string{"topic"}, Help: "Messages that retention removed before they were read."},
 
 	{Name: DeadLetterWrites, Kind: CounterKind, Labels: []string{"reason"}, Help: "Dead letters that all in-sync replicas acknowledged."},

@@ -218,6 +218,7 @@ func (w *Worker) readMetrics() {
 		w.emitJoin(emit)
 		w.emitKafka(emit)
 		w.emitPartitions(emit)
+		w.emitRetention(emit)
 		w.emitApplications(emit)
 		w.emitStore(emit)
 		w.emitReload(emit)

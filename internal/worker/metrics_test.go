@@ -80,6 +80,7 @@ func TestEveryDeclaredMetricAppearsInAScrapeAndSaysWhatHappened(t *testing.T) {
 	run.await("the commit", func() bool { return w.committed(0) == 7+more })
 	run.ready()
 	run.sampled()
+	run.await("the topics' retention", func() bool { return run.scrape().has(telemetry.TopicRetention) })
 	s := run.scrape()
 	for _, d := range telemetry.Definitions {
 		name := d.Name
@@ -104,6 +105,7 @@ func TestEveryDeclaredMetricAppearsInAScrapeAndSaysWhatHappened(t *testing.T) {
 		`eventworker_breaker_open{application="default"}`:                            0,
 		`eventworker_misconfigured{application="default"}`:                           0,
 		`eventworker_partition_lag_seconds{partition="0",topic="events"}`:            0,
+		`eventworker_topic_retention_seconds{topic="events"}`:                        7 * 24 * 3600,
 		`eventworker_partition_lag_messages{partition="0",topic="events"}`:           0,
 		`eventworker_oldest_unsettled_age_seconds`:                                   0,
 		`eventworker_messages_conservation_gap`:                                      0,

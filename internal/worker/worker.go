@@ -86,6 +86,8 @@ type Worker struct {
 	reloads    reloads
 	restored   atomic.Int64 // messages read again for their effects
 	current    atomic.Pointer[generation]
+	// retention is how long topics keep their messages, where it is known; nil: nobody has asked yet.
+	retention atomic.Pointer[map[string]time.Duration]
 
 	mu       sync.Mutex
 	sections map[int32]querystore.Section
@@ -220,6 +222,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	group.Go(func() error { return w.watch(side) })
 	group.Go(func() error { return w.awaitLetterTopic(side) })
+	group.Go(func() error { return w.watchRetention(side) })
 	err := w.kafka.Run(ctx)
 	letters, cancel := context.WithTimeout(context.WithoutCancel(ctx), lettersTimeout)
 	defer cancel()
