@@ -269,6 +269,9 @@ func (t *Task[M]) goOn() error {
 		if err := t.release(); err != nil {
 			return err
 		}
+		if err := t.copies(); err != nil { // before the live message, which may be one more copy
+			return err
+		}
 		t.at = deciding
 	}
 	if t.at == deciding {

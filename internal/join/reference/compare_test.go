@@ -69,8 +69,8 @@ func (d *driver) compareOne(id reference.ID, want *reference.Outcome) string {
 			continue
 		}
 		told++
-		if s.absorbed == "duplicate" && d.sent[id] > 0 && d.sent[id] <= s.life {
-			continue // of itself: it was delivered in an earlier life, and no commit said so
+		if s.absorbed == "duplicate" && d.sentBefore(id, s.life) {
+			continue
 		}
 		if problem := s.differs(want, s.life > 0); problem != "" {
 			return fmt.Sprintf("life %d: %s", s.life, problem)
@@ -90,6 +90,17 @@ func (l *line) eventTime() int64 {
 		return l.own
 	}
 	return min(l.time, l.own)
+}
+
+// sentBefore says whether the message, or a copy of it, was delivered in an earlier life, without a commit that said so.
+func (d *driver) sentBefore(id reference.ID, life int) bool {
+	l := d.lineOf(id)
+	for other, in := range d.sent {
+		if o := d.lineOf(other); in <= life && o.id == l.id && l.id != "" && o.kind == l.kind && o.user == l.user && o.app == l.app {
+			return true
+		}
+	}
+	return false
 }
 
 // differs says how what was seen is not what is wanted. After a crash a copy of a message that could be

@@ -390,7 +390,7 @@ func (tr *traffic) parseLine(words []string) (l line, err error) {
 			body, times, _ := strings.Cut(w[1:], "]")
 			x := lineList{}
 			x.times, _ = strconv.Atoi(strings.TrimPrefix(times, "*"))
-			for _, p := range strings.Split(body, ";") {
+			for p := range strings.SplitSeq(body, ";") {
 				name, v, _ := strings.Cut(p, "=")
 				switch name {
 				case "off":
@@ -439,7 +439,7 @@ func (l *line) assign(w string) (err error) {
 	case "f":
 		l.facets = strings.Split(v, ",")
 	case "pos":
-		for _, p := range strings.Split(v, ",") {
+		for p := range strings.SplitSeq(v, ",") {
 			n, err := strconv.Atoi(p)
 			if err != nil {
 				return err
