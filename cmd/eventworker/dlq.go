@@ -345,3 +345,33 @@ func completePartitions(ctx context.Context, d *dlq.Desk) (list []cobra.Completi
 	}
 	return list
 }
+
+// rows says what a command that prints rows of dead letters prints.
+type rows struct {
+	schema  []byte
+	columns []string
+	what    string // the rows are
+	run     func(cmd *cobra.Command, flags *deskFlags, states *stateFlag, out *outFlags) error
+}
+
+// rowsCommand gives a command the flags of all that print rows of dead letters.
+func (a *app) rowsCommand(cmd *cobra.Command, r rows) *cobra.Command {
+	var flags deskFlags
+	var states stateFlag
+	var out outFlags
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := out.verify(cmd); err != nil {
+			return err
+		}
+		if out.format == "help" {
+			return writeSchema(a.out, r.schema)
+		}
+		return r.run(cmd, &flags, &states, &out)
+	}
+	out.add(cmd, "table", "json", "jsonl", "csv")
+	out.addTable(cmd, r.columns)
+	out.addLimit(cmd, "at most `N` "+r.what+" (default: 50 on a terminal, elsewhere all)")
+	flags.add(a, cmd)
+	states.add(cmd)
+	return cmd
+}

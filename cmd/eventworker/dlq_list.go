@@ -15,9 +15,6 @@ import (
 )
 
 func newDLQListCommand(a *app) *cobra.Command {
-	var flags deskFlags
-	var states stateFlag
-	var out outFlags
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "One line for each dead letter, the newest first",
@@ -31,22 +28,10 @@ standard error says how many offsets were read of how many.`,
   eventworker dlq list --reason invalid,malformed --topic events --limit 200
   eventworker dlq list -q 'type:purchased -cause:c1-9f2ab01c' -o jsonl
   eventworker dlq list --fields address,deadline,message --status 4xx`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := out.verify(cmd); err != nil {
-				return err
-			}
-			if out.format == "help" {
-				return writeSchema(a.out, dlq.ListSchema)
-			}
-			return a.dlqList(cmd, &flags, &states, &out)
-		},
 	}
-	out.add(cmd, "table", "json", "jsonl", "csv")
-	out.addTable(cmd, columnNames(rowColumns))
-	out.addLimit(cmd, "at most `N` letters (default: 50 on a terminal, elsewhere all)")
-	flags.add(a, cmd)
-	states.add(cmd)
-	return cmd
+	return a.rowsCommand(cmd, rows{
+		schema: dlq.ListSchema, columns: columnNames(rowColumns), what: "letters", run: a.dlqList,
+	})
 }
 
 // terminalRows is --limit on a terminal where none is given.

@@ -12,9 +12,6 @@ import (
 )
 
 func newDLQStatsCommand(a *app) *cobra.Command {
-	var flags deskFlags
-	var states stateFlag
-	var out outFlags
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "One line for each cause, the most frequent first",
@@ -28,22 +25,10 @@ those with letters that had been replayed before.`,
 		Example: `  eventworker dlq stats --config eventworker.yaml --since 2h
   eventworker dlq stats --reason rejected -o json
   eventworker dlq stats --fields cause,count,newest,what`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := out.verify(cmd); err != nil {
-				return err
-			}
-			if out.format == "help" {
-				return writeSchema(a.out, dlq.StatsSchema)
-			}
-			return a.dlqStats(cmd, &flags, &states, &out)
-		},
 	}
-	out.add(cmd, "table", "json", "jsonl", "csv")
-	out.addTable(cmd, columnNames(causeColumns))
-	out.addLimit(cmd, "at most `N` causes (default: 50 on a terminal, elsewhere all)")
-	flags.add(a, cmd)
-	states.add(cmd)
-	return cmd
+	return a.rowsCommand(cmd, rows{
+		schema: dlq.StatsSchema, columns: columnNames(causeColumns), what: "causes", run: a.dlqStats,
+	})
 }
 
 // causeRow is a cause with the number that shares are of.

@@ -210,7 +210,7 @@ func (t *Task[M]) judge() {
 		if r.done {
 			continue
 		}
-		model := noModel
+		var model uint8
 		if f.ev.Type == event.Clicked {
 			model = modelNumber(f.ev.Model)
 		} else {

@@ -2,7 +2,6 @@ package join
 
 import (
 	"encoding/binary"
-	"math"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
@@ -72,7 +71,7 @@ func (f *frame[M]) resolveAgain(i int, r *resolved) bool {
 	if a.Index != "" {
 		r.index = []byte(a.Index)
 	}
-	if a.Position > 0 && a.Position <= math.MaxInt32 {
+	if a.Position > 0 {
 		r.position = a.Position
 	}
 	return true

@@ -174,7 +174,7 @@ func begins(known map[string]bool, name string) bool {
 }
 
 // A command in a block or in back quotes: eventworker, then words that may name commands.
-var command = regexp.MustCompile("(?m)(?:^|`|\\$ )eventworker((?: [a-z][a-z-]*)+)")
+var command = regexp.MustCompile("(?m)(?:`|\\$ |^)eventworker((?: [a-z][a-z-]*)+)")
 
 func TestCommandsInPagesExist(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "eventworker")

@@ -19,15 +19,15 @@ import (
 )
 
 func main() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := run(ctx); err != nil {
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
+func run() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	userToken := cmp.Or(os.Getenv("USER_TOKEN"), "user-1234")
 
 	// The user token is the key, and the partitioner is murmur2, as in Java's client: so all messages of
@@ -106,14 +106,14 @@ func publish(ctx context.Context, w *kafka.Writer, userToken string, message map
 func recommend(ctx context.Context, body []byte) ([]byte, error) {
 	appID, key := os.Getenv("ALGOLIA_APP_ID"), os.Getenv("ALGOLIA_API_KEY")
 	url := cmp.Or(os.Getenv("ALGOLIA_URL"), "https://"+appID+"-dsn.algolia.net") + "/1/indexes/*/recommendations"
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body)) //nolint:gosec // whoever runs the example says where Recommend is
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("x-algolia-application-id", appID)
 	req.Header.Set("x-algolia-api-key", key)
 	req.Header.Set("content-type", "application/json")
-	res, err := http.DefaultClient.Do(req)
+	res, err := http.DefaultClient.Do(req) //nolint:gosec // see above
 	if err != nil {
 		return nil, err
 	}
