@@ -106,6 +106,10 @@ func (d *Desk) Apply(ctx context.Context, p *Plan, o ApplyOptions) (Applied, err
 		if first, err = a.canary(ctx); err != nil {
 			return a.sum(), err
 		}
+		// Meanwhile somebody may have decided about the others.
+		if a.states, _, err = d.readStates(ctx, nil); err != nil {
+			return a.sum(), err
+		}
 	}
 	for i := range p.Partitions {
 		one := &p.Partitions[i]
@@ -189,7 +193,7 @@ func (a *apply) begin(ctx context.Context) (err error) {
 			return fmt.Errorf("keep the plan: %w", err)
 		}
 	}
-	if a.states, _, err = a.d.readStates(ctx, false); err != nil {
+	if a.states, _, err = a.d.readStates(ctx, nil); err != nil {
 		return err
 	}
 	a.held = newHeld(a.d, a.p)

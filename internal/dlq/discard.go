@@ -46,7 +46,7 @@ type discarded struct {
 // PlanDiscard pins the letters that a filter takes, at most [MaxPlan]. Users' tokens in sentences are masked
 // by mask.
 func (d *Desk) PlanDiscard(ctx context.Context, f *Filter, mask *Masker, progress func(Report)) (*Discarding, error) {
-	states, _, err := d.readStates(ctx, false)
+	states, _, err := d.readStates(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (d *Desk) PlanDiscard(ctx context.Context, f *Filter, mask *Masker, progres
 		out.keys = append(out.keys, discarded{source, intern(names, l.ReplayID())})
 		c := causes[l.Cause()]
 		if c == nil {
-			c = &DiscardCause{Cause: l.Cause(), Reason: l.ReasonText(), Field: BareField(l.Field()), What: mask.Text(l.Message(), l.Payload().User), Letter: l.Address().String()}
+			c = &DiscardCause{Cause: l.Cause(), Reason: l.ReasonText(), Field: BareField(l.Field()), What: mask.Text(l.Message(), l.Tokens()...), Letter: l.Address().String()}
 			causes[c.Cause] = c
 		}
 		c.Count++

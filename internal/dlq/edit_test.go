@@ -178,12 +178,13 @@ func FuzzEdit(f *testing.F) {
 }
 
 func TestADiffNamesPlacesAndMasksTokens(t *testing.T) {
-	mask := func(string) string { return "u-1" }
+	mask := NewMasker([]byte("key"))
+	jane, john := mask.Token([]byte("jane")), mask.Token([]byte("john"))
 	got := Diff([]byte(`{"userToken":"jane","items":[{"price":"1,0"},{"price":2}],"t":"<a>","gone":1,"who":{"userToken":"jane"}}`),
 		[]byte(`{"userToken":"john","items":[{"price":"1.0"},{"price":2.0}],"t":"\u003ca>","new":[1],"who":7}`), mask)
 	want := []Change{
-		{"userToken", `"u-1"`, `"u-1"`}, {"items[0].price", `"1,0"`, `"1.0"`}, {"items[1].price", "2", "2.0"},
-		{"gone", "1", ""}, {"who", `{"userToken":"u-1"}`, "7"}, {"new", "", "[1]"},
+		{"userToken", `"` + jane + `"`, `"` + john + `"`}, {"items[0].price", `"1,0"`, `"1.0"`}, {"items[1].price", "2", "2.0"},
+		{"gone", "1", ""}, {"who", `{"userToken":"` + jane + `"}`, "7"}, {"new", "", "[1]"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%q", got)

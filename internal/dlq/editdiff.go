@@ -22,16 +22,16 @@ type Change struct {
 const maxChange = 200
 
 // Diff says where two JSON objects differ, in the order of the first one's names, then of what the second
-// one adds. Numbers differ if they are written differently, texts if they mean something else. Values of
-// user tokens are masked by mask.
-func Diff(before, after []byte, mask func(token string) string) []Change {
+// one adds. Numbers differ if they are written differently, texts if they mean something else. Users'
+// tokens and e-mail addresses are masked by mask; nil masks nothing.
+func Diff(before, after []byte, mask *Masker) []Change {
 	d := differ{mask: mask}
 	d.values("", before, after)
 	return d.changes
 }
 
 type differ struct {
-	mask    func(string) string
+	mask    *Masker
 	changes []Change
 }
 
@@ -132,7 +132,7 @@ func object(text []byte) (members map[string]json.RawMessage, names []string, ok
 
 func (d *differ) text(path string, raw []byte) string {
 	if d.mask != nil {
-		raw = d.masked(path, raw)
+		raw = []byte(d.mask.Text(string(d.masked(path, raw))))
 	}
 	if len(raw) <= maxChange {
 		return string(raw)
@@ -152,8 +152,11 @@ func (d *differ) masked(path string, raw []byte) []byte {
 		})
 	}
 	var token string
-	if len(raw) == 0 || json.Unmarshal(raw, &token) != nil {
-		return raw // a number or null is no token
+	switch {
+	case len(raw) == 0 || bytes.Equal(raw, []byte("null")):
+		return raw
+	case json.Unmarshal(raw, &token) != nil:
+		token = string(raw) // a number may be what names the user
 	}
-	return *quotedText(d.mask(token))
+	return *quotedText(d.mask.Token([]byte(token)))
 }

@@ -24,8 +24,8 @@ import (
 // PlanSchema names the form of a plan.
 const PlanSchema = "eventworker.dlq.plan/v1"
 
-// MaxPlan is how many letters one plan may have, also of those that it leaves out; planning takes about
-// 200 bytes of memory for each. What is beyond waits for the next plan.
+// MaxPlan is how many letters one plan may replay or park; planning takes about 200 bytes of memory for
+// each, and for as many again of those that are refused once more. What is beyond waits for the next plan.
 const MaxPlan = 1_000_000
 
 // Plan is a replay, pinned: which letters, judged by which rules, with which edit, to where. What was
@@ -84,7 +84,8 @@ type PlanPartition struct {
 	// Letters are replayed, Parked are not any more; ranges such as 12-16,18-19.
 	Letters offsets `json:"letters"`
 	Parked  offsets `json:"parked,omitempty"`
-	// First is the source of the first of Letters: it tells a topic that was made anew.
+	// First is the source of the first of Letters, and when it was written: it tells a topic that was made
+	// anew, and that of another cluster.
 	First string `json:"first,omitempty"`
 }
 
@@ -122,7 +123,8 @@ type PlanOptions struct {
 	AnyGroup bool
 	// MaxReplays parks letters that were replayed as often; 0: 3.
 	MaxReplays int
-	// Max is how many letters are planned at most; 0: MaxPlan.
+	// Max is how many letters are planned at most, parked ones included; 0: MaxPlan. Those that are left
+	// out do not count, so that the next plan comes to the next ones.
 	Max int64
 	// Rate is how many letters go in a second; 0: 5 % of the live rate, at least 50.
 	Rate float64
@@ -155,7 +157,7 @@ func (d *Desk) Plan(ctx context.Context, o PlanOptions) (*Plan, Report, error) {
 	if !o.ToOriginal && d.Topics.Replay == "" {
 		return nil, Report{}, callf("eventworker config print --origin", "kafka.replay_topic is empty: nowhere to replay to")
 	}
-	states, _, err := d.readStates(ctx, false)
+	states, _, err := d.readStates(ctx, nil)
 	if err != nil {
 		return nil, Report{}, err
 	}
@@ -375,21 +377,26 @@ func (d *Desk) topicChanged(ctx context.Context, p *Plan) (diffs []string, err e
 				return nil, err
 			}
 			if !same {
-				diffs = append(diffs, fmt.Sprintf("offset %d of partition %d of %s is another letter: the topic was made anew", from, one.Partition, p.Topic))
+				diffs = append(diffs, fmt.Sprintf("offset %d of partition %d of %s is another letter: the topic was made anew, or is that of another cluster", from, one.Partition, p.Topic))
 			}
 		}
 	}
 	return diffs, nil
 }
 
-func (d *Desk) isFirst(ctx context.Context, topic string, partition int32, offset int64, source string) (same bool, err error) {
+func (d *Desk) isFirst(ctx context.Context, topic string, partition int32, offset int64, first string) (same bool, err error) {
 	_, err = d.in.Read(ctx, consume.LogRange{Topic: topic, Partition: partition, From: offset, To: offset + 1, FetchBytes: 1 << 16}, func(records []consume.Record, _ int64) error {
 		for i := range records {
-			same = records[i].Offset == offset && LetterOf(partition, &records[i]).Source().String() == source
+			same = records[i].Offset == offset && firstOf(LetterOf(partition, &records[i]).Source(), records[i].Time) == first
 		}
 		return nil
 	})
 	return same, err
+}
+
+// firstOf names a letter so that no other one has this name: two clusters have records of one place.
+func firstOf(source Coordinates, written int64) string {
+	return source.String() + " " + time.UnixMilli(written).UTC().Format(timeLayout)
 }
 
 // ParkedCount is how many letters the plan's cap parks.

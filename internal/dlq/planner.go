@@ -57,9 +57,9 @@ type planner struct {
 
 	verdicts map[verdictKey]*Verdict
 	letters  map[int32][]planned
-	seen     map[Coordinates]place
-	examples map[string]int // by cause
-	count    int64
+	seen     map[Coordinates]place // of letters that are planned, parked or refused
+	examples map[string]int        // by cause
+	planned  int64                 // and parked
 }
 
 type verdictKey struct{ verdict, cause string }
@@ -77,6 +77,7 @@ type place struct {
 	partition int32
 	index     int
 	replay    string
+	written   int64 // milliseconds
 }
 
 func newPlanner(d *Desk, p *Plan, o *PlanOptions, states map[Coordinates]deadletter.State) *planner {
@@ -92,11 +93,14 @@ func newPlanner(d *Desk, p *Plan, o *PlanOptions, states map[Coordinates]deadlet
 
 // take judges a letter.
 func (w *planner) take(ctx context.Context, l *Letter) error {
-	if w.count == w.o.Max {
+	if w.planned == w.o.Max {
 		return &Stop{Why: "a plan has at most " + Thousands(w.o.Max) + " letters: the rest waits for the next one"}
 	}
-	w.count++
 	w.plan.Matched++
+	if verdict, refusal := w.foreign(l); verdict != "" {
+		w.note(l, verdict, refusal, false)
+		return nil
+	}
 	at := l.Source()
 	earlier, again := w.seen[at]
 	if again && earlier.replay == l.ReplayID() {
@@ -110,15 +114,53 @@ func (w *planner) take(ctx context.Context, l *Letter) error {
 	if again { // a replay of it ended here
 		w.replaced(earlier)
 	}
-	w.note(l, verdict, refusal, soon)
-	w.seen[at] = place{l.Partition, len(w.letters[l.Partition]) - 1, l.ReplayID()}
+	v := w.note(l, verdict, refusal, soon)
+	if w.keeps(verdict, again) {
+		w.letters[l.Partition] = append(w.letters[l.Partition], planned{l.Offset, soon, v})
+		w.seen[at] = place{l.Partition, len(w.letters[l.Partition]) - 1, l.ReplayID(), l.Time.UnixMilli()}
+	}
 	return nil
+}
+
+// foreign is the verdict of letters that this plan has nothing to do with; empty: it has.
+func (w *planner) foreign(l *Letter) (verdict string, refusal *refused) {
+	if _, err := l.Context(); err != nil {
+		return Unreadable, &refused{what: err.Error()}
+	}
+	switch {
+	case !w.o.AnyGroup && l.Group() != w.plan.Group:
+		return OtherGroup, nil
+	case w.o.ToOriginal && !w.inputs[l.Source().Topic]:
+		return OtherTopic, nil
+	}
+	return "", nil
+}
+
+// keeps says whether a letter is kept in mind: each that is planned or parked, and of those that are refused
+// as many as a plan may have. The others need no memory, and do not fill the plan.
+func (w *planner) keeps(verdict string, again bool) bool {
+	switch {
+	case fills(verdict):
+		w.planned++
+		return true
+	case verdict == StillInvalid || verdict == TooOld:
+		return again || len(w.seen) < MaxPlan
+	}
+	return again // the later letter of a message takes the place of the earlier one
+}
+
+// fills says whether a verdict is one of those that Max bounds.
+func fills(verdict string) bool {
+	return verdict == Pass || verdict == PassAfterEdit || verdict == OverTheCap
 }
 
 // replaced takes a letter of which there is a later one out of what is planned.
 func (w *planner) replaced(at place) {
 	one := &w.letters[at.partition][at.index]
 	old := one.verdict
+	if fills(old.Verdict) {
+		w.planned--
+	}
 	old.Count--
 	if one.soon {
 		old.Soon--
@@ -133,15 +175,6 @@ func (w *planner) replaced(at place) {
 
 // verdict decides in the order of what cannot be mended first.
 func (w *planner) verdict(ctx context.Context, l *Letter) (verdict string, refusal *refused, soon bool, err error) {
-	if _, err := l.Context(); err != nil {
-		return Unreadable, &refused{what: err.Error()}, false, nil
-	}
-	if !w.o.AnyGroup && l.Group() != w.plan.Group {
-		return OtherGroup, nil, false, nil
-	}
-	if w.o.ToOriginal && !w.inputs[l.Source().Topic] {
-		return OtherTopic, nil, false, nil
-	}
 	state, current := StateOf(l, w.states)
 	switch {
 	case !current:
@@ -198,25 +231,23 @@ func (w *planner) edited(l *Letter, j *judged) {
 	const examples = 3
 	if cause := l.Cause(); w.examples[cause] < examples {
 		w.examples[cause]++
-		w.plan.Diffs = append(w.plan.Diffs, Example{Cause: cause, Letter: l.Address().String(), Changes: Diff(l.Value, j.value, w.mask)})
+		w.plan.Diffs = append(w.plan.Diffs, Example{Cause: cause, Letter: l.Address().String(), Changes: Diff(l.Value, j.value, w.o.Mask)})
 	}
 }
 
-func (w *planner) mask(token string) string { return w.o.Mask.Token([]byte(token)) }
-
 // note counts a letter under its verdict.
-func (w *planner) note(l *Letter, verdict string, r *refused, soon bool) {
+func (w *planner) note(l *Letter, verdict string, r *refused, soon bool) *Verdict {
 	if r == nil {
 		r = &refused{cause: l.Cause(), reason: l.ReasonText(), field: BareField(l.Field()), what: l.Message()}
 	}
 	v := w.of(verdict, r.cause, func(v *Verdict) {
-		v.Reason, v.Field, v.What, v.Letter = r.reason, r.field, w.o.Mask.Text(r.what, l.Payload().User), l.Address().String()
+		v.Reason, v.Field, v.What, v.Letter = r.reason, r.field, w.o.Mask.Text(r.what, l.Tokens()...), l.Address().String()
 	})
 	v.Count++
 	if soon {
 		v.Soon++
 	}
-	w.letters[l.Partition] = append(w.letters[l.Partition], planned{l.Offset, soon, v})
+	return v
 }
 
 func (w *planner) of(verdict, cause string, begin func(*Verdict)) *Verdict {
@@ -271,7 +302,7 @@ func (w *planner) firsts() {
 			one := &w.plan.Partitions[i]
 			from, to := one.Letters.bounds()
 			if one.Partition == at.partition && from < to && w.letters[at.partition][at.index].offset == from {
-				one.First = source.String()
+				one.First = firstOf(source, at.written)
 			}
 		}
 	}

@@ -17,14 +17,15 @@ const planKey = "replay:"
 // States are what became of dead letters, by the first life of their messages: the state topic as it is
 // now. A topic that does not exist holds none. It takes about 200 bytes of memory for each.
 func (d *Desk) States(ctx context.Context) (map[Coordinates]deadletter.State, error) {
-	states, _, err := d.readStates(ctx, false)
+	states, _, err := d.readStates(ctx, nil)
 	return states, err
 }
 
-// readStates reads the state topic: the states, and the plans that were kept there, if they are wanted.
-// What cannot be read is passed over: a newer version may have written it.
-func (d *Desk) readStates(ctx context.Context, wantPlans bool) (states map[Coordinates]deadletter.State, plans map[string][]byte, err error) {
-	states, plans = make(map[Coordinates]deadletter.State), make(map[string][]byte)
+// readStates reads the state topic: the states, and of the plans that were kept there what plan gives; nil:
+// none. A plan's text is valid only during the call. What cannot be read is passed over: a newer version may
+// have written it.
+func (d *Desk) readStates(ctx context.Context, plan func(id string, text []byte) *Plan) (states map[Coordinates]deadletter.State, plans map[string]*Plan, err error) {
+	states, plans = make(map[Coordinates]deadletter.State), make(map[string]*Plan)
 	names := make(map[string]string) // so that a million states share their topics' names and replay ids
 	shared := func(s string) string {
 		if own, ok := names[s]; ok {
@@ -36,10 +37,11 @@ func (d *Desk) readStates(ctx context.Context, wantPlans bool) (states map[Coord
 	}
 	err = d.Read(ctx, d.Topics.State, func(_ int32, r *consume.Record) error {
 		if id, ok := strings.CutPrefix(string(r.Key), planKey); ok {
-			if r.Value == nil {
+			if plan != nil {
 				delete(plans, id)
-			} else if wantPlans {
-				plans[id] = append([]byte(nil), r.Value...)
+				if p := plan(id, r.Value); r.Value != nil && p != nil {
+					plans[id] = p
+				}
 			}
 			return nil
 		}

@@ -24,7 +24,7 @@ func (d *Desk) ByState(ctx context.Context, f *Filter, wanted []string) (hidden 
 			return nil, callf("eventworker dlq list --help", "--state: %v", err)
 		}
 	}
-	states, _, err := d.readStates(ctx, false)
+	states, _, err := d.readStates(ctx, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -254,7 +253,7 @@ func (f *follower) tail(ctx context.Context, topic string, fn func(partition int
 func (f *follower) letter(partition int32, r *consume.Record) {
 	l := LetterOf(partition, r)
 	if string(l.raw[slotReplayID]) == f.p.ID {
-		f.deaths[l.Source()] = death{l.Cause(), l.ReasonText(), BareField(l.Field()), f.mask.Text(l.Message(), l.Payload().User), l.Address().String()}
+		f.deaths[l.Source()] = death{l.Cause(), l.ReasonText(), BareField(l.Field()), f.mask.Text(l.Message(), l.Tokens()...), l.Address().String()}
 	}
 }
 
@@ -406,17 +405,19 @@ type Replay struct {
 
 // Replays lists the replays that were begun, the newest first.
 func (d *Desk) Replays(ctx context.Context) ([]Replay, error) {
-	states, plans, err := d.readStates(ctx, true)
-	if err != nil {
-		return nil, err
-	}
 	byID := map[string]*Replay{}
-	for id, text := range plans {
+	states, _, err := d.readStates(ctx, func(id string, text []byte) *Plan {
 		r := &Replay{ID: id}
 		if p := new(Plan); json.Unmarshal(text, p) == nil {
 			r.Created, r.By, r.Note, r.Filter, r.Edit, r.Planned = p.Created, p.By, p.Note, p.Filter, p.Digests.Edit, p.Planned
 		}
-		byID[id] = r
+		if delete(byID, id); text != nil {
+			byID[id] = r
+		}
+		return nil // plans are large, and there may be many
+	})
+	if err != nil {
+		return nil, err
 	}
 	for _, s := range states {
 		if s.ReplayID == "" {
@@ -466,17 +467,37 @@ func (r *Replay) add(s *deadletter.State) {
 // KeptPlan is the plan of a replay that was begun, from the state topic. The error is a [*CallError] where
 // there is none of this id.
 func (d *Desk) KeptPlan(ctx context.Context, id string) (*Plan, error) {
-	_, plans, err := d.readStates(ctx, true)
+	var unread error
+	_, plans, err := d.readStates(ctx, func(name string, text []byte) *Plan {
+		if name != id || text == nil {
+			return nil
+		}
+		var p *Plan
+		p, unread = parseKept(id, text)
+		return p
+	})
+	switch p, ok := plans[id]; {
+	case err != nil:
+		return nil, err
+	case unread != nil:
+		return nil, unread
+	case ok:
+		return p, nil
+	}
+	return nil, callf("eventworker dlq replays", "no replay %s was begun on topic %s", id, d.Topics.DeadLetter)
+}
+
+// parseKept reads a plan that was kept beside the states, a very large one without its letters.
+func parseKept(id string, text []byte) (*Plan, error) {
+	p, err := new(Plan), error(nil)
+	if json.Unmarshal(text, p) != nil || p.Partitions != nil || p.Schema != PlanSchema {
+		p, err = ParsePlan(text)
+	}
+	if err == nil && p.ID != id {
+		err = callf("eventworker dlq replays", "what is kept of replay %s is the plan %.60q", id, p.ID)
+	}
 	if err != nil {
 		return nil, err
-	}
-	text, ok := plans[id]
-	if !ok {
-		return nil, callf("eventworker dlq replays", "no replay %s was begun on topic %s", id, d.Topics.DeadLetter)
-	}
-	p := new(Plan)
-	if err := json.Unmarshal(text, p); err != nil {
-		return nil, fmt.Errorf("the plan of %s cannot be read: %w", id, err)
 	}
 	return p, nil
 }
