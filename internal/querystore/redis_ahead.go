@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -29,14 +28,13 @@ type prefetched struct {
 	slotsUsed int           // that were asked for since the last Prefetch
 
 	cmds  []redis.Cmder
-	args  []any    // of cmds
+	pages commands[*pageCmd]
 	alone aheadSet // one that was not read ahead
 }
 
 // aheadSet is what is known of a sorted set: its newest records, newest first, with what was added.
 type aheadSet struct {
 	key     []byte
-	name    string // the same, while it is being read
 	records []aheadRecord
 	fetched int   // members that were read
 	floor   int64 // the time of the oldest of them
@@ -63,6 +61,7 @@ func (a *prefetched) reset() {
 	clear(a.index)
 	clear(a.sets)
 	clear(a.cmds)
+	a.pages.free((*pageCmd).empty)
 	clear(a.slots[:cap(a.slots)])
 	a.sets, a.keys, a.cmds, a.slots, a.bytes = a.sets[:0], a.keys[:0], a.cmds[:0], a.slots[:0], 0
 	if want := min(a.slotsUsed, mostSlots); cap(a.slots) < want {
@@ -168,7 +167,7 @@ const setsAtOnce = mostCommands / 2
 func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) error {
 	a := &s.ahead
 	scored := s.store.outside.Load()
-	a.args = a.args[:0]
+	a.pages.free((*pageCmd).empty)
 	cmds, looks := s.appendLooks(ctx, a.cmds[:0])
 	for i := range sets {
 		cmds = append(cmds, s.pageOf(ctx, &sets[i], page, scored))
@@ -183,7 +182,7 @@ func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) erro
 	}
 	for i := range sets {
 		set := &sets[i]
-		if !s.take(set, cmds[looks+i].(*redis.StringSliceCmd).Val(), page, scored) {
+		if !s.take(set, membersOf(cmds[looks+i]), page, scored) {
 			s.store.outside.Store(true)
 			return s.read(ctx, sets[i:], page)
 		}
@@ -192,29 +191,27 @@ func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) erro
 	return nil
 }
 
-// pageOf appends the command that reads the next page of a set.
+// pageOf is the command that reads the next page of a set.
 func (s *redisSection) pageOf(ctx context.Context, set *aheadSet, page int, scored bool) redis.Cmder {
-	a := &s.ahead
-	set.name = string(set.key)
-	from := len(a.args)
-	if set.fetched == 0 && page == firstPage {
-		a.args = append(a.args, zrevrange, &set.name, firstFrom, firstTo)
-	} else {
-		a.args = append(a.args, zrevrange, &set.name, set.fetched, set.fetched+page-1)
+	if set.fetched == 0 && page == firstPage && !scored {
+		cmd := s.ahead.pages.next(newPageCmd, s.clustered)
+		cmd.key = textOf(set.key)
+		return cmd
 	}
+	args := []any{zrevrange, string(set.key), set.fetched, set.fetched + page - 1}
 	if scored {
-		a.args = append(a.args, withScores)
+		args = append(args, withScores)
 	}
-	return redis.NewStringSliceCmd(ctx, a.args[from:len(a.args):len(a.args)]...)
+	return redis.NewStringSliceCmd(ctx, args...)
 }
 
-// Arguments that are the same each time.
-var (
-	zrevrange  any = "zrevrange"
-	withScores any = "withscores"
-	firstFrom  any = "0"
-	firstTo    any = strconv.Itoa(firstPage - 1)
-)
+// membersOf are what such a command brought.
+func membersOf(cmd redis.Cmder) []string {
+	if page, ok := cmd.(*pageCmd); ok {
+		return page.Val()
+	}
+	return cmd.(*redis.StringSliceCmd).Val()
+}
 
 // take takes in what a page brought. It reports false where scores are needed and were not asked for.
 func (s *redisSection) take(set *aheadSet, page []string, size int, scored bool) bool {
@@ -264,9 +261,6 @@ func (s *redisSection) take(set *aheadSet, page []string, size int, scored bool)
 	s.store.counts.reads.Add(int64(n))
 	return true
 }
-
-// bytesOf gives a reply's bytes without a copy of them. Nobody writes to them.
-func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) } //nolint:gosec // read only
 
 // Walk implements [Section]. Records come newest first.
 func (s *redisSection) Walk(key []byte, visit func(r *Record) bool) error {

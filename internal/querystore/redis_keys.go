@@ -35,7 +35,7 @@ const (
 	// maxHistory is how many of a user's impressions are kept, and how many of their clicks and marks
 	// together: the newest by time. The contract counts the newest 200 impressions at an event's time.
 	maxHistory = 1000
-	// trimEvery says that every so many commands bound the sets that they write to.
+	// trimEvery says that every so many touches bound the sets.
 	trimEvery = 8
 	// trimFrom is the number of records from which on those that have expired are removed when the next
 	// one is written. Before, their key's time to live takes them.
@@ -76,24 +76,16 @@ func newScript(source string) *script {
 }
 
 // scripts are the commands that Redis has to make out of several.
-var scripts = struct{ write, bump, cover, topic, retire *script }{
-	// write adds records to sets, lets their time to live begin anew, and bounds them if it is told to.
-	// KEYS: the sets. ARGV: time to live (ms), newest records kept, time before which records have expired,
-	// whether to bound, then for each set the number of its records, score and member of each. Without
-	// arguments it does nothing.
-	write: newScript(`
-local ttl, at = ARGV[1], 5
-if #ARGV < at then return 0 end
+var scripts = struct{ touch, bump, cover, topic, retire *script }{
+	// touch lets the time to live of sets begin anew, and bounds them if it is told to.
+	// KEYS: the sets. ARGV: time to live (ms); to bound them also the newest records kept, and the time before
+	// which records have expired. Without arguments it does nothing.
+	touch: newScript(`
+if #ARGV == 0 then return 0 end
 for i = 1, #KEYS do
-  local key, n = KEYS[i], tonumber(ARGV[at])
-  if n == 1 then
-    redis.call('ZADD', key, ARGV[at + 1], ARGV[at + 2])
-  else
-    redis.call('ZADD', key, unpack(ARGV, at + 1, at + 2 * n))
-  end
-  redis.call('PEXPIRE', key, ttl)
-  at = at + 2 * n + 1
-  if ARGV[4] == '1' then
+  local key = KEYS[i]
+  redis.call('PEXPIRE', key, ARGV[1])
+  if ARGV[2] then
     local have, most = redis.call('ZCARD', key), tonumber(ARGV[2])
     if have > ` + strconv.Itoa(trimFrom) + ` then
       have = have - redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. ARGV[3])

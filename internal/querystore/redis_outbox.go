@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"math"
-	"strconv"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -37,8 +36,9 @@ type outbox struct {
 
 	pieces  []outPiece
 	cmds    []redis.Cmder
-	args    []any // of cmds
-	written int   // commands
+	args    []any // of touches
+	adds    commands[*addCmd]
+	written int // touches
 }
 
 type outSet struct {
@@ -53,12 +53,6 @@ type outMember struct {
 	bytes []byte
 	next  int32 // -1: none
 }
-
-// blob is an argument that is written as it is; a pointer to it costs nothing to hand over.
-type blob []byte
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (b *blob) MarshalBinary() ([]byte, error) { return *b, nil }
 
 func (o *outbox) init() {
 	o.index = make(keyIndex)
@@ -137,8 +131,8 @@ func (o *outbox) recycle() {
 }
 
 const (
-	// mostMembers bounds the records that one command writes, and mostSets the sets: the server does nothing
-	// else meanwhile.
+	// mostMembers bounds the records that one command writes, and mostSets the sets that one touches: the server
+	// does nothing else meanwhile.
 	mostMembers, mostSets = 250, 32
 	// mostWritten bounds the bytes of a pipeline that writes, and that of what it keeps in memory beside.
 	mostWritten = 4 << 20
@@ -181,13 +175,14 @@ func (s *redisSection) write(ctx context.Context) error {
 	o.cut()
 	for rest := o.pieces; len(rest) > 0; {
 		o.cmds, o.args = o.cmds[:0], o.args[:0]
-		for size := 0; len(rest) > 0 && len(o.cmds) < mostCommands-len(nodes) && size < mostWritten; {
+		for size := 0; len(rest) > 0 && len(o.cmds) < mostCommands-len(nodes)-mostSets && size < mostWritten; {
 			n := s.together(rest)
 			size += s.writePieces(ctx, rest[:n])
 			rest = rest[n:]
 		}
 		o.cmds = s.appendBumps(ctx, o.cmds, nodes)
 		err := s.send(ctx, o.cmds)
+		o.adds.free((*addCmd).empty)
 		if err == nil {
 			err = s.bumped(o.cmds[len(o.cmds)-len(nodes):])
 		}
@@ -213,7 +208,7 @@ func (o *outbox) cut() {
 		if set.n == 0 {
 			continue
 		}
-		set.name = string(set.key) // the client of a cluster reads it
+		set.name = textOf(set.key)
 		at := set.first
 		for left := int(set.n); left > 0; {
 			piece := outPiece{set, at, min(left, mostMembers)}
@@ -226,53 +221,70 @@ func (o *outbox) cut() {
 	}
 }
 
-// together is how many of the next pieces one command writes: in a cluster a command may touch only one set.
+// together is how many of the next pieces are touched by one command: in a cluster one may touch only one set.
 func (s *redisSection) together(pieces []outPiece) int {
-	n, members := 1, pieces[0].n
-	for n < len(pieces) && n < mostSets && !s.clustered && members+pieces[n].n <= mostMembers {
-		members += pieces[n].n
-		n++
+	if s.clustered {
+		return 1
 	}
-	return n
+	return min(len(pieces), mostSets)
 }
 
-// writePieces appends the command of some pieces and gives the bytes that it carries.
+// writePieces appends the commands of some pieces and gives the bytes that they carry.
 func (s *redisSection) writePieces(ctx context.Context, pieces []outPiece) (size int) {
-	o := &s.out
-	from := len(o.args)
-	o.args = append(o.args, evalsha, scripts.write.hash, len(pieces))
 	members := 0
 	for _, p := range pieces {
-		o.args = append(o.args, &p.set.name)
+		size += s.addPiece(ctx, p)
 		members += p.n
 	}
-	before := any("-inf")
-	if s.before > math.MinInt64 {
-		before = &s.before
-	}
-	trim := 0
-	if s.out.written++; s.out.written%trimEvery == 0 || members > len(pieces)*trimFrom {
-		trim = 1
-	}
-	o.args = append(o.args, s.store.ttl, mostHistory, before, trim)
-	for _, p := range pieces {
-		o.args = append(o.args, p.n)
-		at := p.first
-		for range p.n {
-			m := &o.members[at]
-			o.args = append(o.args, &m.time, (*blob)(&m.bytes))
-			size += len(m.bytes)
-			at = m.next
-		}
-	}
-	o.cmds = append(o.cmds, redis.NewIntCmd(ctx, o.args[from:len(o.args):len(o.args)]...))
+	s.out.written++
+	trim := s.out.written%trimEvery == 0 || members > len(pieces)*trimFrom
+	s.out.cmds = append(s.out.cmds, s.touch(ctx, pieces, trim))
 	return size
 }
 
-var (
-	evalsha     any = "evalsha"
-	mostHistory any = strconv.Itoa(maxHistory)
-)
+// addPiece appends the command that adds a piece's members to its set.
+func (s *redisSection) addPiece(ctx context.Context, p outPiece) (size int) {
+	o := &s.out
+	if p.n == 1 {
+		m, cmd := &o.members[p.first], o.adds.next(newAddCmd, s.clustered)
+		cmd.key, cmd.time, cmd.member = p.set.name, m.time, textOf(m.bytes)
+		o.cmds = append(o.cmds, cmd)
+		return len(m.bytes)
+	}
+	args := append(make([]any, 0, 2+2*p.n), zadd, &p.set.name)
+	at := p.first
+	for range p.n {
+		m := &o.members[at]
+		args = append(args, m.time, m.bytes)
+		size += len(m.bytes)
+		at = m.next
+	}
+	o.cmds = append(o.cmds, redis.NewIntCmd(ctx, args...))
+	return size
+}
+
+// touch is the command that lets the time to live of sets begin anew, and bounds them if it is to.
+func (s *redisSection) touch(ctx context.Context, pieces []outPiece, trim bool) redis.Cmder {
+	o := &s.out
+	from := len(o.args)
+	if !trim && len(pieces) == 1 {
+		o.args = append(o.args, pexpire, &pieces[0].set.name, s.store.ttl)
+		return redis.NewIntCmd(ctx, o.args[from:len(o.args):len(o.args)]...)
+	}
+	o.args = append(o.args, evalsha, scripts.touch.hash, len(pieces))
+	for _, p := range pieces {
+		o.args = append(o.args, &p.set.name)
+	}
+	o.args = append(o.args, s.store.ttl)
+	if trim {
+		before := any("-inf")
+		if s.before > math.MinInt64 {
+			before = &s.before
+		}
+		o.args = append(o.args, mostHistory, before)
+	}
+	return redis.NewIntCmd(ctx, o.args[from:len(o.args):len(o.args)]...)
+}
 
 // send runs commands; where a server does not know the scripts yet it is told them, and the commands are
 // sent again, which changes nothing of those that succeeded.
@@ -308,7 +320,7 @@ func (s *redisSection) teach(ctx context.Context) error {
 	var cmds []redis.Cmder
 	for _, node := range nodes {
 		key := beaconKey(s.store.opts.KeyPrefix, node.tag, s.task)
-		for _, script := range []*script{scripts.write, scripts.bump, scripts.cover} {
+		for _, script := range []*script{scripts.touch, scripts.bump, scripts.cover} {
 			cmds = append(cmds, redis.NewIntCmd(ctx, "eval", script.source, "1", key))
 		}
 	}
