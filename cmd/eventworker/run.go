@@ -65,7 +65,7 @@ func (a *app) runWorker(ctx context.Context, untilCaughtUp bool) error {
 	tuneMemory(log)
 	tracer, err := trace.FromEnvironment(ctx, build.Version, log.Named("trace"))
 	if err != nil {
-		return err
+		return withCode(exitUsage, "", err)
 	}
 	defer func() {
 		if err := tracer.Close(ctx); err != nil {

@@ -5,14 +5,13 @@ package trace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
@@ -36,44 +35,48 @@ type Tracer struct {
 const shutdownTimeout = 5 * time.Second
 
 // FromEnvironment makes the tracer that the standard OTEL_… variables describe, nil where they name no
-// endpoint or turn traces off. Spans are sent in the background, from a queue that is bounded and drops
+// endpoint or turn traces off. A variable that cannot be used is an error. Spans are sent in the background, from a queue that is bounded and drops
 // what does not fit: a collector that is away costs spans, nothing else.
 func FromEnvironment(ctx context.Context, version string, log *zap.Logger) (*Tracer, error) {
 	endpoint := or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"))
 	if endpoint == "" || strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
 		return nil, nil
 	}
-	var exporter sdk.SpanExporter
-	var err error
-	protocol := or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"))
+	to, err := url.Parse(endpoint)
+	if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {
+		return nil, errors.New("OTEL_EXPORTER_OTLP_ENDPOINT: want an address such as http://collector:4318") // which may hold a password
+	}
+	said := listen(log)
+	about, err := describe(ctx, version)
+	if err != nil {
+		return nil, err
+	}
+	exporter, protocol, err := newExporter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := newTracer(about, sdk.WithBatcher(exporter))
+	if err := said.setUp(); err != nil {
+		return nil, errors.Join(fmt.Errorf("traces, of the variables OTEL_…: %w", err), t.Close(ctx))
+	}
+	log.Info("traces are sent", zap.String("endpoint", to.Scheme+"://"+to.Host), zap.String("protocol", protocol))
+	return t, nil
+}
+
+func newExporter(ctx context.Context) (exporter sdk.SpanExporter, protocol string, err error) {
+	protocol = or(or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL")), "http/protobuf")
 	switch protocol {
-	case "", "http/protobuf":
-		protocol = "http/protobuf"
+	case "http/protobuf":
 		exporter, err = otlptracehttp.New(ctx)
 	case "grpc":
 		exporter, err = otlptracegrpc.New(ctx)
 	default:
-		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q; known: http/protobuf, grpc", protocol)
+		return nil, "", fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q; known: http/protobuf, grpc", protocol)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("traces (OTEL_EXPORTER_OTLP_ENDPOINT): %w", err)
+		return nil, "", fmt.Errorf("traces (OTEL_EXPORTER_OTLP_ENDPOINT): %w", err)
 	}
-	t, err := New(ctx, version, sdk.WithBatcher(exporter))
-	if err != nil {
-		return nil, err
-	}
-	otel.SetErrorHandler(&complaints{log: log})
-	log.Info("traces are sent", zap.String("endpoint", hostOf(endpoint)), zap.String("protocol", protocol))
-	return t, nil
-}
-
-// hostOf is an endpoint without what may be secret in it.
-func hostOf(endpoint string) string {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" {
-		return "as OTEL_EXPORTER_OTLP_ENDPOINT says"
-	}
-	return u.Scheme + "://" + u.Host
+	return exporter, protocol, nil
 }
 
 func or(a, b string) string {
@@ -86,14 +89,27 @@ func or(a, b string) string {
 // New makes a tracer with a processor of its own. Service name and attributes come from
 // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, the sampler from OTEL_TRACES_SAMPLER.
 func New(ctx context.Context, version string, options ...sdk.TracerProviderOption) (*Tracer, error) {
+	about, err := describe(ctx, version)
+	if err != nil {
+		return nil, err
+	}
+	return newTracer(about, options...), nil
+}
+
+func newTracer(about *resource.Resource, options ...sdk.TracerProviderOption) *Tracer {
+	p := sdk.NewTracerProvider(append([]sdk.TracerProviderOption{sdk.WithResource(about)}, options...)...)
+	return &Tracer{provider: p, tracer: p.Tracer("eventworker")}
+}
+
+// describe is what all spans say of this process.
+func describe(ctx context.Context, version string) (*resource.Resource, error) {
 	about, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", "eventworker"), attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
-		return nil, fmt.Errorf("traces: %w", err)
+		return nil, fmt.Errorf("traces (OTEL_RESOURCE_ATTRIBUTES): %w", err)
 	}
-	p := sdk.NewTracerProvider(append([]sdk.TracerProviderOption{sdk.WithResource(about)}, options...)...)
-	return &Tracer{provider: p, tracer: p.Tracer("eventworker")}, nil
+	return about, nil
 }
 
 // Close sends what is left, for up to 5 s.
@@ -171,23 +187,4 @@ func (s Span) EndRequest(status int, kind string) {
 		s.span.SetStatus(codes.Error, kind)
 	}
 	s.span.End()
-}
-
-// complaints logs what the exporter complains of, once a minute at most.
-type complaints struct {
-	log *zap.Logger
-
-	mu   sync.Mutex
-	said time.Time
-}
-
-// Handle implements otel.ErrorHandler.
-func (c *complaints) Handle(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.said) < time.Minute {
-		return
-	}
-	c.said = time.Now()
-	c.log.Warn("traces cannot be sent; spans are dropped, and nothing else", zap.Error(err))
 }

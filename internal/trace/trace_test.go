@@ -138,6 +138,37 @@ func TestTracesAreOffUnlessAnEndpointIsSet(t *testing.T) {
 	}
 }
 
+func TestVariablesThatCannotBeUsedAreErrorsWithoutSecrets(t *testing.T) {
+	for _, c := range []struct{ name, value, want string }{
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "::bad", "OTEL_EXPORTER_OTLP_ENDPOINT"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318", "http://collector:4318"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "http://collector:4318"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://u:secret@host", "http://collector:4318"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:secret@host:port", "http://collector:4318"},
+		{"OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem", "no such file"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "Bearer secret", "parse headers"},
+		{"OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "parse duration"},
+		{"OTEL_TRACES_SAMPLER", "garbage", "unsupported sampler"},
+		{"OTEL_TRACES_SAMPLER_ARG", "much", "invalid"},
+		{"OTEL_RESOURCE_ATTRIBUTES", "nothing", "missing value"},
+	} {
+		for _, protocol := range []string{"http/protobuf", "grpc"} {
+			clean(t)
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+			t.Setenv("OTEL_TRACES_SAMPLER", "traceidratio")
+			t.Setenv(c.name, c.value)
+			tracer, err := FromEnvironment(t.Context(), "v1", zap.NewNop())
+			if err == nil {
+				_ = tracer.Close(t.Context())
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%s=%s, %s: %v, want %q in it", c.name, c.value, protocol, err, c.want)
+			}
+		}
+	}
+}
+
 func TestSamplerOfTheEnvironmentHolds(t *testing.T) {
 	clean(t)
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
