@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"eventworker/internal/consume"
+	"eventworker/internal/dlq"
 	"eventworker/internal/telemetry"
 )
 
@@ -128,7 +129,7 @@ func (r *reset) check(a *app, cmd *cobra.Command) (at time.Time, err error) {
 		return at, usagef(try, "--to-offset wants 0 or more, got %d", r.offset)
 	}
 	if r.time != "" {
-		if at, err = parseTime(r.time, time.Now()); err != nil {
+		if at, err = dlq.ParseTime(r.time, time.Now()); err != nil {
 			return at, usagef(try, "--to-time: %w", err)
 		}
 	}
@@ -254,3 +255,6 @@ func (a *app) confirm(cmd *cobra.Command, question string) bool {
 		return false
 	}
 }
+
+// inIsTerminal says whether somebody can answer a question.
+func inIsTerminal(a *app) bool { return telemetry.IsTerminal(a.in) }

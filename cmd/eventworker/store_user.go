@@ -71,7 +71,7 @@ func (a *app) storeUser(cmd *cobra.Command, c *userCall) error {
 		return writeSchema(a.out, worker.StoreUserSchema)
 	}
 	if c.at != "" {
-		at, err := parseTime(c.at, clock())
+		at, err := dlq.ParseTime(c.at, clock())
 		if err != nil {
 			return usagef(cmd.CommandPath()+" --help", "--at: %w", err)
 		}

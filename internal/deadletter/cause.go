@@ -28,7 +28,7 @@ func Cause(l *Letter) string {
 	var buf [512]byte
 	text := buf[:0]
 	for _, value := range [...]string{
-		l.Refusal.Reason.String(), string(l.Refusal.Stage), bareField(l.Refusal.Field), l.Refusal.Rule,
+		l.Refusal.Reason.String(), string(l.Refusal.Stage), BareField(l.Refusal.Field), l.Refusal.Rule,
 		status, bareWords(l.APIWords), l.Type, l.Application,
 	} {
 		text = append(append(text, value...), '\n')
@@ -37,8 +37,8 @@ func Cause(l *Letter) string {
 	return causeVersion + hex.EncodeToString(sum[:4])
 }
 
-// bareField removes the indexes of a path: items[3].price becomes items[].price.
-func bareField(path string) string {
+// BareField removes the indexes of a path: items[3].price becomes items[].price.
+func BareField(path string) string {
 	if strings.IndexByte(path, '[') < 0 {
 		return path
 	}
@@ -235,6 +235,3 @@ func url(text string) int {
 // BareWords is what of the API's words goes into a cause: the words without values, which may be shown
 // where payloads may not.
 func BareWords(text string) string { return bareWords(text) }
-
-// BareField is a path without indexes, as it goes into a cause.
-func BareField(path string) string { return bareField(path) }

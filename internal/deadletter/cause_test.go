@@ -45,8 +45,8 @@ func TestBareFieldRemovesIndexes(t *testing.T) {
 		"": "", "price": "price", "items[3].price": "items[].price", "a[1][22].b[0]": "a[][].b[]",
 		"items[]": "items[]", "items[x].p": "items[x].p", "items[1": "items[1", "items[": "items[",
 	} {
-		if got := bareField(in); got != want {
-			t.Errorf("bareField(%q) = %q, want %q", in, got, want)
+		if got := BareField(in); got != want {
+			t.Errorf("BareField(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

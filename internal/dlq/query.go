@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"eventworker/internal/config"
+	"eventworker/internal/deadletter"
 	"eventworker/internal/event"
 )
 
@@ -281,27 +282,8 @@ func parseFieldValue(v string) (string, matcher, error) {
 	}, nil
 }
 
-// BareField removes the indexes of a path: items[3].price becomes items[].price.
-func BareField(path string) string {
-	if strings.IndexByte(path, '[') < 0 {
-		return path
-	}
-	out := make([]byte, 0, len(path))
-	for i := 0; i < len(path); i++ {
-		out = append(out, path[i])
-		if path[i] != '[' {
-			continue
-		}
-		end := i + 1
-		for end < len(path) && '0' <= path[end] && path[end] <= '9' {
-			end++
-		}
-		if end < len(path) && path[end] == ']' {
-			i = end - 1
-		}
-	}
-	return string(out)
-}
+// BareField removes the indexes of a path, as causes do.
+func BareField(path string) string { return deadletter.BareField(path) }
 
 func parseTypeValue(v string) (string, matcher, error) {
 	if _, ok := event.ParseType("recommendation." + v); ok {
