@@ -36,7 +36,7 @@ func (w *Worker) rewind(t *consume.Task, want func(*consume.Partition, consume.R
 	w.storeWorks(t.Number)
 	w.dropRecreated(t, section)
 	w.rewindSteps(t, want)
-	lacking := int64(0)
+	lacking, since := int64(0), w.unreadSince(t, time.Now()).Add(-w.memory())
 	for _, p := range t.Partitions {
 		applied := section.Coverage(section.Source(p.Topic)).Applied
 		if applied >= p.Start() {
@@ -44,7 +44,7 @@ func (w *Worker) rewind(t *consume.Task, want func(*consume.Partition, consume.R
 		}
 		lacking += p.Start() - applied
 		if w.restores() {
-			want(p, consume.Rewind{From: applied, NotBefore: time.Now().Add(-w.memory())})
+			want(p, consume.Rewind{From: applied, NotBefore: since})
 		}
 	}
 	switch {
@@ -57,6 +57,35 @@ func (w *Worker) rewind(t *consume.Task, want func(*consume.Partition, consume.R
 			telemetry.Task(t.Number), telemetry.Messages(lacking))
 	}
 	return nil
+}
+
+// unreadSince is the event time that the oldest message of a task that is still to be delivered can have. A topic
+// that was read to its end goes on from now. Where it is not known how far a topic was read, its messages may be as
+// old as the API takes them: what is older is not delivered, whatever the store holds.
+func (w *Worker) unreadSince(t *consume.Task, now time.Time) time.Time {
+	oldest := now
+	limit := now.Add(-w.cfg.Delivery.MaxEventAge)
+	for _, p := range t.Partitions {
+		if p.Topic == w.cfg.Kafka.ReplayTopic || p.EndKnown() && p.Start() >= p.End() {
+			continue
+		}
+		at := limit
+		if progress := w.progressOf(p); progress > 0 {
+			at = time.UnixMilli(progress)
+		}
+		if at.Before(oldest) {
+			oldest = at
+		}
+	}
+	if oldest.Before(limit) {
+		return limit
+	}
+	return oldest
+}
+
+// progressOf is how far a partition was read at the committed offset, in event time; 0: that is not known.
+func (w *Worker) progressOf(p *consume.Partition) int64 {
+	return ParseCommit(p.CommitMetadata(), w.cfg.Kafka.Group, p.Topic, p.ID, p.Start()).Progress
 }
 
 // restores says whether what the store lacks is read again from Kafka. Where topics are not copartitioned
@@ -85,7 +114,7 @@ func (w *Worker) dropRecreated(t *consume.Task, section querystore.Section) {
 	}
 }
 
-// memory is how far back the log can matter for an answer: an item takes a click of the click
+// memory is how far before a message the log can matter for its answer: an item takes a click of the click
 // window, which took an impression of the window before.
 func (w *Worker) memory() time.Duration {
 	j := &w.cfg.Join

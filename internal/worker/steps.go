@@ -33,7 +33,7 @@ func (w *Worker) rewindSteps(t *consume.Task, want func(*consume.Partition, cons
 		if p.Topic == w.cfg.Kafka.ReplayTopic {
 			continue
 		}
-		progress[p] = ParseCommit(p.CommitMetadata(), w.cfg.Kafka.Group, p.Topic, p.ID, p.Start()).Progress
+		progress[p] = w.progressOf(p)
 		if at := progress[p]; at > 0 && (behind == 0 || at < behind) && !(p.EndKnown() && p.Start() >= p.End()) {
 			behind = at
 		}
