@@ -10,16 +10,16 @@ import (
 )
 
 // With a click, its topic reaches the time of a purchase in another topic. The purchase waits for that click
-// and sees what the click saw, in whatever order the two are read.
+// and takes what the click ends with, in whatever order the two are read.
 func TestAPurchaseWaitsForAClickOfItsOwnTimeInEachOrderOfReading(t *testing.T) {
 	const at = replayBase
 	shown := func(user string, queryID int, object string, time int64) string {
-		return fmt.Sprintf(`{"type":"recommendation.shown","userToken":%q,"timestamp":%d,"index":"products","queryID":"%032d","objectIDs":[%q]}`, user, time, queryID, object)
+		return fmt.Sprintf(`{"type":"recommendation.shown","userToken":%q,"timestamp":%d,"index":"products","queryID":"%032d","model":"m%d","objectIDs":[%q]}`, user, time, queryID, queryID, object)
 	}
 	logs := [2][]string{
 		{
 			shown("u", 1, "b", at-10),
-			fmt.Sprintf(`{"type":"recommendation.clicked","userToken":"u","timestamp":%d,"index":"products","objectID":"a"}`, at),
+			fmt.Sprintf(`{"type":"recommendation.clicked","userToken":"u","timestamp":%d,"index":"products","model":"m2","objectID":"b"}`, at),
 			shown("u", 2, "b", at), // late: after the record that reached the purchase, before what decides the click
 			shown("v", 3, "a", at+60_000),
 		}, {

@@ -61,7 +61,6 @@ func (t *Task[M]) decide() error {
 			break
 		}
 	}
-	f.due = due
 	return t.finish(item)
 }
 

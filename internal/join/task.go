@@ -109,7 +109,6 @@ type Task[M comparable] struct {
 	lookup      *lookup
 	build       builder
 	waiting     waiting[M]
-	seen        []int64       // scratch of stir
 	liveBlocks  *userWaits[M] // whose items wait for the live message to be decided
 	claims      claims[M]
 	effects     effects
@@ -141,7 +140,6 @@ type frame[M any] struct {
 	user     []byte
 	waited   *held[M] // the message's earlier waiting, nil at first
 	waits    bool     // it was made to wait
-	due      int64    // what the log had to reach for its decision
 	expired  bool     // it has waited as long as a miss may
 	claimed  bool     // the message holds the claim on its id
 	kept     bool
@@ -217,7 +215,7 @@ func (t *Task[M]) Handle(i int, m M, msg Message) error {
 	f, src := t.live, t.sources.list[i]
 	t.f = f
 	if t.at == idle {
-		f.m, f.msg, f.src, f.app, f.waited, f.waits, f.expired, f.claimed, f.kept, f.slot, f.due = m, msg, src, -1, nil, false, false, false, false, -1, 0
+		f.m, f.msg, f.src, f.app, f.waited, f.waits, f.expired, f.claimed, f.kept, f.slot = m, msg, src, -1, nil, false, false, false, false, -1
 		f.verdict = nil
 		if msg.Value == nil {
 			t.sources.advance(src, msg.Offset+1)

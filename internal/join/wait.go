@@ -18,7 +18,7 @@ type held[M any] struct {
 	seen     int64 // the progress of src when the message was read
 	deadline int64 // clock time, milliseconds: at the log's end a miss waits no longer
 	level    level
-	due      int64 // the event time that the log must reach; of an item also that of clicks it waited for
+	due      int64 // the event time that the log must reach
 	item     bool
 	claimed  bool
 	blocked  bool // only earlier clicks of the user hold it up
@@ -155,21 +155,12 @@ func (t *Task[M]) liveDecided() {
 	if t.liveBlocks = nil; u == nil || t.live.waits {
 		return
 	}
-	t.stir(u, t.live.src, t.live.msg.Offset, t.live.at, t.live.due)
+	t.stir(u)
 }
 
-// stir has the items of a user looked at that wait only for clicks, one of which was decided. Those that
-// waited for it see what it saw.
-func (t *Task[M]) stir(u *userWaits[M], src *source, offset, at, due int64) {
-	for _, item := range u.list {
-		if !item.blocked || at > item.at || due <= item.due {
-			continue
-		}
-		t.seen = t.sources.limits(t.seen, item.src, item.offset, item.seen, item.due)
-		if offset < t.seen[src.id] {
-			item.due = due
-		}
-	}
+// stir has the items of a user looked at that wait only for clicks, one of which was decided. What they waited for
+// changes nothing of what they see of the log.
+func (t *Task[M]) stir(u *userWaits[M]) {
 	if !u.stirred {
 		u.stirred = true
 		t.waiting.stirred = append(t.waiting.stirred, u)
@@ -387,6 +378,6 @@ func (t *Task[M]) decided() {
 			t.waiting.free = append(t.waiting.free, u)
 		}
 	case !h.item:
-		t.stir(u, h.src, h.offset, h.at, h.due)
+		t.stir(u)
 	}
 }

@@ -93,7 +93,11 @@ func countBefore(n int, old func(i int) bool) int {
 type wanted struct {
 	object, index, model name
 	queryID              string
+	// below is the place in the log from which on nothing is seen; 0: all is seen.
+	below uint32
 }
+
+func seen(m moment, below uint32) bool { return below == 0 || m.place < below }
 
 // position is where the impression lists the object, from 1 plus the offset; 0 if it does not.
 // The first occurrence counts.
@@ -123,7 +127,7 @@ func (h *history) newest(w wanted, t, window int64) *impression {
 	counted := 0
 	for i := len(h.impressions) - 1; i >= 0 && counted < newestCount; i-- {
 		v := &h.impressions[i]
-		if v.time > t {
+		if v.time > t || !seen(v.moment, w.below) {
 			continue
 		}
 		if v.time < t-window {
@@ -146,7 +150,7 @@ func (h *history) earliestAfter(w wanted, t, skew int64) *impression {
 		if v.time <= t {
 			break
 		}
-		if v.time > t+skew || !v.meets(w) {
+		if v.time > t+skew || !seen(v.moment, w.below) || !v.meets(w) {
 			continue
 		}
 		// Walking down in rank, an equal time means a lower rank: what was found first stays.
@@ -158,11 +162,11 @@ func (h *history) earliestAfter(w wanted, t, skew int64) *impression {
 }
 
 // newestClick is the newest remembered click on the object with a time in [t − window, t], of the
-// index where one is named.
-func (h *history) newestClick(object, index name, t, window int64) *click {
+// index where one is named, and below the place.
+func (h *history) newestClick(object, index name, t, window int64, below uint32) *click {
 	for i := len(h.clicks) - 1; i >= 0; i-- {
 		c := &h.clicks[i]
-		if c.time > t {
+		if c.time > t || !seen(c.moment, below) {
 			continue
 		}
 		if c.time < t-window {

@@ -18,6 +18,8 @@ type resolver struct {
 	user  *history
 	app   *Application
 	t     int64
+	// below is the place in the log from which on the look-up sees nothing; 0: it sees all that was read.
+	below uint32
 }
 
 // indexOr is the first of the event's own index, the one found, and the application's default.
@@ -35,7 +37,7 @@ func (r *resolver) window() int64 { return r.rules.Window.Milliseconds() }
 
 // lookUp is the look-up of an object: the newest impression, or the earliest within the clock skew.
 func (r *resolver) lookUp(object, index, model string) (v *impression, skewed bool) {
-	w := wanted{object: r.names.known(object), index: r.names.known(index), model: r.names.known(model)}
+	w := wanted{object: r.names.known(object), index: r.names.known(index), model: r.names.known(model), below: r.below}
 	if v = r.user.newest(w, r.t, r.window()); v != nil {
 		return v, false
 	}
@@ -46,7 +48,7 @@ func (r *resolver) lookUp(object, index, model string) (v *impression, skewed bo
 // ofQueryID is the newest impression of an own queryID that lists the object. Neither index nor
 // model bind, and the clock skew does not help.
 func (r *resolver) ofQueryID(object, queryID string) *impression {
-	return r.user.newest(wanted{object: r.names.known(object), queryID: queryID}, r.t, r.window())
+	return r.user.newest(wanted{object: r.names.known(object), queryID: queryID, below: r.below}, r.t, r.window())
 }
 
 // clickedObject answers for one object of a click.
@@ -112,7 +114,7 @@ func (r *resolver) item(s *said, it *item) answer {
 		return a
 	}
 	if r.rules.usesClicks() {
-		c := r.user.newestClick(r.names.known(it.objectID), r.names.known(index), r.t, r.rules.ClickWindow.Milliseconds())
+		c := r.user.newestClick(r.names.known(it.objectID), r.names.known(index), r.t, r.rules.ClickWindow.Milliseconds(), r.below)
 		if c != nil {
 			return answer{index: r.indexOr(index, c.index), queryID: fitting(s.kind, c.queryID), matched: true, final: true}
 		}

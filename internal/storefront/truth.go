@@ -382,13 +382,20 @@ func (t *Truth) decided(p *partition, msg *pending) bool {
 	if t.rules.takesClicks(msg.said) && clickWaits(p, msg) {
 		return false
 	}
-	r := resolver{&t.rules, t.names, msg.user, msg.app, msg.t}
-	answers, final := r.answers(msg.said, t.answers[:0])
-	t.answers = answers
-	if !final && !msg.missed && !p.ended && p.progress < msg.t+t.rules.patience() {
-		msg.missed = true
-		return false
+	r := resolver{rules: &t.rules, names: t.names, user: msg.user, app: msg.app, t: msg.t}
+	if !msg.missed {
+		r.below = msg.place + 1 // what it waited for changes nothing of what it sees
 	}
+	answers, final := r.answers(msg.said, t.answers[:0])
+	if !final && !msg.missed {
+		if msg.missed = true; !p.ended && p.progress < msg.t+t.rules.patience() {
+			t.answers = answers
+			return false
+		}
+		r.below = 0
+		answers, _ = r.answers(msg.said, answers[:0])
+	}
+	t.answers = answers
 	t.settle(msg, answers)
 	return true
 }

@@ -111,25 +111,22 @@ func (j *joiner) ownWay(m *message) Outcome {
 	case m.typ == event.Clicked && len(m.facets) > 0:
 		return j.facetClick(m)
 	}
-	found, v := j.resolve(m)
-	m.final = v
-	return j.conclude(m, found)
+	return j.conclude(m, j.resolve(m))
 }
 
 // resolve looks the objects of the message up, at most twice: when the sources were read to its time, and when
 // they were read to where a miss is believed. Both wait for earlier clicks of the user.
-func (j *joiner) resolve(m *message) ([]resolved, view) {
+func (j *joiner) resolve(m *message) []resolved {
 	c := j.in.Config
 	at, v := j.final(m, m.handled, m.time, false, view{})
 	found := j.lookUpAll(m, v)
 	if slices.ContainsFunc(found, func(r resolved) bool { return r.open }) {
 		late := m.time + max(c.AllowedLateness.Milliseconds(), c.ClockSkew.Milliseconds())
 		at, v = j.final(m, at, late, true, v)
-		m.waited = j.in.Steps[at].Kind == Tick
 		found = j.lookUpAll(m, v)
 	}
 	m.step = at
-	return found, v
+	return found
 }
 
 // final is the first step, not before from, at which the sources were read to t and the earlier clicks are
@@ -146,8 +143,8 @@ func (j *joiner) final(m *message, from int, t int64, miss bool, before view) (i
 		if m.typ == event.Clicked || !j.waitsForClicks(m) {
 			return s, v
 		}
-		if wide, decided := j.waitedFor(m, v); decided <= s || s == len(j.in.Steps)-1 {
-			return s, wide
+		if j.waitedFor(m, v) <= s || s == len(j.in.Steps)-1 {
+			return s, v
 		}
 	}
 }

@@ -32,9 +32,7 @@ type message struct {
 	impressions          []impression // what it leaves
 	clicks               []click      // what it leaves, once decided
 	decided              bool
-	final                view
-	waited               bool // join.wait passed for it
-	step                 int  // at which it was decided
+	step                 int // at which it was decided
 	outcome              Outcome
 	duplicate, delivered bool
 }

@@ -1,10 +1,6 @@
 package reference
 
-import (
-	"slices"
-
-	"eventworker/internal/event"
-)
+import "eventworker/internal/event"
 
 // A view is what a message sees of the log: of each source the records before an offset.
 type view struct {
@@ -87,42 +83,17 @@ func (j *joiner) concerned(m *message) func(Source) bool {
 	return func(s Source) bool { return shown && s.Shown || clicks && s.Clicked }
 }
 
-// waitedFor widens a view by what the earlier clicks of the user saw that are in it, and says at which step
-// the last of them was decided.
-func (j *joiner) waitedFor(m *message, v view) (wide view, decided int) {
-	for {
-		grew := false
-		for p := range j.messages {
-			for _, c := range j.messages[p] {
-				if c.typ != event.Clicked || c.id.Offset >= v.heard[p] || !j.sameUser(c, m) || c.time > m.time {
-					continue
-				}
+// waitedFor is the step at which the last of the user's earlier clicks in the view is decided.
+func (j *joiner) waitedFor(m *message, v view) (decided int) {
+	for p := range j.messages {
+		for _, c := range j.messages[p] {
+			if c.typ == event.Clicked && c.id.Offset < v.heard[p] && j.sameUser(c, m) && c.time <= m.time {
 				j.decide(c)
-				if c.final.seen == nil {
-					continue
-				}
 				decided = max(decided, c.step)
-				var g bool
-				v, g = v.wider(j.sawOf(c))
-				grew = grew || g
 			}
 		}
-		if !grew {
-			return v, decided
-		}
 	}
-}
-
-// sawOf is what a click saw: of the shown sources, the others do not concern it. One that was decided
-// because join.wait had passed saw all that was read.
-func (j *joiner) sawOf(c *message) view {
-	v := view{slices.Clone(c.final.seen), slices.Clone(c.final.heard)}
-	for p, s := range j.in.Sources {
-		if !s.Shown && !c.waited {
-			v.seen[p], v.heard[p] = 0, 0
-		}
-	}
-	return v
+	return decided
 }
 
 func (j *joiner) sameUser(a, b *message) bool { return a.appName == b.appName && a.user == b.user }
