@@ -123,11 +123,13 @@ func (o *outside) sound(kind Kind) bool {
 	return true
 }
 
-func isName(id string) bool { return len(id) > 0 && len(id) <= maxOutsideQuery }
+func isName(id string) bool { return len(id) > 0 && len(id) <= maxOutsideName }
 
-// messageID says whether a queryID is one of those of the API's message events, which are kept as they are.
+// messageID says whether a queryID is one of those of the API's message events, which are kept as they are. The
+// API refuses what is not printable.
 func messageID(id string) bool {
-	return strings.HasPrefix(id, "message_") && len(id) <= maxOutsideQuery
+	rest, ok := strings.CutPrefix(id, "message_")
+	return ok && rest != "" && len(id) <= maxOutsideQuery && strings.IndexFunc(rest, func(c rune) bool { return c < '!' || c > '~' }) < 0
 }
 
 // queryIDOf is a queryID as it is stored.
