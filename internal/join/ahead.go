@@ -1,6 +1,7 @@
 package join
 
 import (
+	"bytes"
 	"math"
 	"slices"
 
@@ -40,7 +41,13 @@ func (t *Task[M]) Prefetch(i, n int, record func(k int) Message) error {
 	src := t.sources.list[i]
 	progress := src.progress
 	for k := range n {
-		if t.announce(src, record(k)) {
+		if msg := record(k); !t.asksNothing(msg) && t.announce(src, msg) {
+			progress = max(progress, t.ahead.frame.at)
+		}
+	}
+	// The others are decoded only where their time may count: no event is later than its record.
+	for k := n - 1; k >= 0; k-- {
+		if msg := record(k); (msg.Time < 0 || msg.Time > progress) && t.asksNothing(msg) && t.announce(src, msg) {
 			progress = max(progress, t.ahead.frame.at)
 		}
 	}
@@ -50,6 +57,13 @@ func (t *Task[M]) Prefetch(i, n int, record func(k int) Message) error {
 	t.announceWaiting()
 	src.progress = before
 	return t.fetch()
+}
+
+var shownType = []byte(event.Shown.String())
+
+// asksNothing says, most often rightly, that a message is a shown one that no copy is looked for of.
+func (t *Task[M]) asksNothing(msg Message) bool {
+	return msg.Replay == nil && !t.rules.dedupe[event.Shown] && bytes.Contains(msg.Value, shownType)
 }
 
 func (t *Task[M]) forgetKeys() { t.ahead.arena, t.ahead.keys = t.ahead.arena[:0], t.ahead.keys[:0] }
