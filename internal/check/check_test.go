@@ -404,8 +404,8 @@ func TestMessagesOfSeveralTopicsMeet(t *testing.T) {
 	record := func(seq int, topic, value string) string {
 		return fmt.Sprintf(`{"seq":%d,"topic":%q,"time":1764000000000,"key":"u","value":%s}`, seq, topic, quote(value))
 	}
-	text := record(0, "views", `{"type":"recommendation.shown","userToken":"v","index":"i","objectIDs":["x"]}`) + "\n" +
-		record(1, "views", `{"type":"recommendation.shown","userToken":"u","index":"i","queryID":"43b15df305339e827f0ac0bdc5ebcaa7","objectIDs":["a"]}`) + "\n" +
+	text := record(0, "views", `{"type":"recommendation.shown","userToken":"u","index":"i","queryID":"43b15df305339e827f0ac0bdc5ebcaa7","objectIDs":["a"]}`) + "\n" +
+		record(1, "views", `{"type":"recommendation.shown","userToken":"v","index":"i","objectIDs":["x"]}`) + "\n" +
 		record(2, "sales", `{"type":"recommendation.clicked","userToken":"u","objectID":"a"}`) + "\n" +
 		record(3, "sales", `{"type":"recommendation.purchased","userToken":"u","items":[{"objectID":"a"}]}`) + "\n"
 	report := judge(t, check.Options{AnyApplication: true, Explain: true, ShownTopics: []string{"views"}, ClickedTopics: []string{"sales"},
@@ -414,7 +414,7 @@ func TestMessagesOfSeveralTopicsMeet(t *testing.T) {
 		t.Fatalf("%+v", report)
 	}
 	click, sale := report.Messages[2].Objects[0], report.Messages[3].Objects[0]
-	if click.Chosen.Line != 2 || sale.Chosen.Line != 3 || sale.PassedOver[0].Line != 2 || sale.PassedOver[0].Why != string(join.WhyClickFirst) {
+	if click.Chosen.Line != 1 || sale.Chosen.Line != 3 || len(sale.PassedOver) != 1 || sale.PassedOver[0].Line != 1 || sale.PassedOver[0].Why != string(join.WhyClickFirst) {
 		t.Errorf("click %+v, chosen %+v; sale %+v, chosen %+v", click, click.Chosen, sale, sale.Chosen)
 	}
 }
