@@ -8,11 +8,17 @@ import (
 	"eventworker/internal/worker"
 )
 
+// hangups takes SIGHUP, which otherwise ends the process, until stop. What comes before there is a worker,
+// or after it, ends nothing: the first is kept for it.
+func hangups() (signals <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c, func() { signal.Stop(c) }
+}
+
 // reloadOnHangup has a worker read its configuration again at each SIGHUP; the worker logs what came of
-// it. stop gives the signal back and waits for the goroutine.
-func reloadOnHangup(w *worker.Worker) (stop func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
+// it. stop waits for the goroutine.
+func reloadOnHangup(w *worker.Worker, signals <-chan os.Signal) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -26,7 +32,6 @@ func reloadOnHangup(w *worker.Worker) (stop func()) {
 		}
 	}()
 	return func() {
-		signal.Stop(signals)
 		close(done)
 		<-ended
 	}

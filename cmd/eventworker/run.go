@@ -49,6 +49,8 @@ Traces go to where OTEL_EXPORTER_OTLP_ENDPOINT says; without it there are none.`
 }
 
 func (a *app) runWorker(ctx context.Context, untilCaughtUp bool) error {
+	signals, ignore := hangups()
+	defer ignore()
 	loaded, err := a.loadConfig(true)
 	if err != nil {
 		return err
@@ -82,7 +84,7 @@ func (a *app) runWorker(ctx context.Context, untilCaughtUp bool) error {
 	}
 	log.Info("starting", zap.String("version", build.Version), zap.Strings("brokers", cfg.Kafka.Brokers), zap.Strings("topics", cfg.Kafka.Topics),
 		zap.String("group", cfg.Kafka.Group), zap.String("store", cfg.Store.Kind), zap.Int("gomaxprocs", runtime.GOMAXPROCS(0)))
-	stop := reloadOnHangup(w)
+	stop := reloadOnHangup(w, signals)
 	err = w.Run(ctx)
 	stop()
 	s := w.Ledger().Snapshot()
