@@ -89,13 +89,14 @@ func (w *Worker) Forget(ctx context.Context, order ForgetOrder) (*ForgetReport, 
 
 // forgetIn removes what can be found in the task's section. What cannot be, such as clicks on objects of
 // which no impression is left, is hidden, and leaves with its segment.
-func (w *Worker) forgetIn(ctx context.Context, r *runner, token string, report *ForgetReport) (err error) {
+func (w *Worker) forgetIn(ctx context.Context, r *runner, token string, report *ForgetReport) error {
+	var impressions, clicks int // none is looked at where the task has not answered: it may be about to
+	var err error
 	asked := r.ask(ctx, func() {
 		for i := range w.rules.Applications {
-			user := []byte(w.rules.Applications[i].Name + "\x00" + token)
-			impressions, clicks, ferr := forgetUser(r.section, user)
-			report.Impressions += impressions
-			report.Clicks += clicks
+			shown, clicked, ferr := forgetUser(r.section, []byte(w.rules.Applications[i].Name+"\x00"+token))
+			impressions += shown
+			clicks += clicked
 			if ferr != nil {
 				err = ferr
 				return
@@ -105,10 +106,11 @@ func (w *Worker) forgetIn(ctx context.Context, r *runner, token string, report *
 	if asked != nil {
 		return asked
 	}
-	if err == nil {
-		err = r.section.Sync()
+	report.Impressions, report.Clicks = impressions, clicks
+	if err != nil {
+		return err
 	}
-	return err
+	return r.section.Sync()
 }
 
 // forgetUser hides a user's impressions, and the clicks on their objects. It counts what there was.
@@ -116,6 +118,9 @@ func forgetUser(section querystore.Section, user []byte) (impressions, clicks in
 	forgetter, ok := section.(querystore.Forgetter)
 	if !ok {
 		return 0, 0, nil // the list hides it
+	}
+	if err := readAhead(section, user); err != nil {
+		return 0, 0, err
 	}
 	objects := make(map[string]bool)
 	err = section.Walk(user, func(r *querystore.Record) bool {
@@ -131,27 +136,38 @@ func forgetUser(section querystore.Section, user []byte) (impressions, clicks in
 	if err != nil {
 		return 0, 0, err
 	}
+	var clicked [][]byte
 	for object := range objects {
-		key := querystore.AppendClickKey(nil, user, []byte(object))
-		n := 0
+		key, before := querystore.AppendClickKey(nil, user, []byte(object)), clicks
 		err := section.Walk(key, func(r *querystore.Record) bool {
 			if r.Kind == querystore.KindClick {
-				n++
+				clicks++
 			}
 			return true
 		})
-		if err == nil && n > 0 {
-			err = forgetter.Forget(key)
-		}
 		if err != nil {
+			return 0, 0, err
+		}
+		if clicks > before {
+			clicked = append(clicked, key)
+		}
+	}
+	// The user's own key is forgotten also where no impression was found: in Redis its clicks and marks go with it.
+	for _, key := range append(clicked, user) {
+		if err := forgetter.Forget(key); err != nil {
 			return impressions, clicks, err
 		}
-		clicks += n
 	}
-	if impressions > 0 {
-		err = forgetter.Forget(user)
+	return impressions, clicks, nil
+}
+
+// readAhead reads what a store across a network holds of a user at once, not object by object.
+func readAhead(section querystore.Section, user []byte) error {
+	remote, ok := section.(querystore.Remote)
+	if !ok {
+		return nil
 	}
-	return impressions, clicks, err
+	return remote.Prefetch([][]byte{user, querystore.AppendClickKey(nil, user, []byte("any"))})
 }
 
 // awaitSettled waits until what the task had read by now is settled.
@@ -206,7 +222,7 @@ func (w *Worker) remains(ctx context.Context, report *ForgetReport) {
 		"records whose key is not the userToken are not recognised before they are decoded: they are delivered as before")
 }
 
-// handleForget answers 200 with a ForgetReport, 400 for a wrong order, 503 while the task does not answer.
+// handleForget answers 200 with a ForgetReport, 400 for a wrong order, 503 while the task or its store does not answer.
 func (w *Worker) handleForget(out http.ResponseWriter, r *http.Request) {
 	var order ForgetOrder
 	if err := readBody(r, &order); err != nil {

@@ -107,3 +107,32 @@ func TestAWorkerWaitsForARedisThatIsAwayAndRefusesOneThatEvicts(t *testing.T) {
 		t.Errorf("a Redis that evicts: %v", err)
 	}
 }
+
+// Forgetting removes from Redis all that a user left, also clicks and marks to which no impression leads, and
+// counts the clicks on every object.
+func TestForgettingRemovesTheUserFromRedis(t *testing.T) {
+	address, prefix := realtest.Redis(t), newPrefix()
+	w := newWorld(t)
+	c := redis.NewClient(&redis.Options{Addr: address})
+	defer c.Close()
+	run := w.start(w.config(onRedis(address, prefix)))
+	before := time.Now().Add(-time.Minute)
+	w.send(record("u", shown("u", before, "a", "b")), record("u", bareClick("u", "a", before.Add(time.Second))), record("u", bareClick("u", "b", before.Add(time.Second))),
+		record("v", click("v", "solo")), record("v", cart("v", "id-1", "solo")))
+	run.settles(5)
+	for _, user := range []struct {
+		token               string
+		impressions, clicks int
+	}{{"u", 1, 2}, {"v", 0, 0}} {
+		report := asked[ForgetReport](run, ForgetPath, fmt.Sprintf(`{"userToken":%q}`, user.token), 200)
+		if !report.Owner || report.Impressions != user.impressions || report.Clicks != user.clicks {
+			t.Errorf("the report on %s: %+v", user.token, report)
+		}
+		for _, set := range []string{"shown", "clicked"} {
+			if n, err := c.Exists(t.Context(), prefix+set+":default:"+user.token).Result(); n != 0 || err != nil {
+				t.Errorf("%s of %s is still there: %d %v", set, user.token, n, err)
+			}
+		}
+	}
+	run.stop()
+}

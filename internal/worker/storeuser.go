@@ -121,6 +121,7 @@ type storeReader struct {
 	rules   *join.Config
 	topics  []string // the input topics, as the section numbers them
 	section querystore.Section
+	remote  querystore.Section // the same, where it lies across a network; nil: it does not
 	query   UserQuery
 	now     time.Time
 }
@@ -148,6 +149,9 @@ func (s *storeReader) read() (*UserHistory, error) {
 	}
 	h := &UserHistory{Schema: "eventworker.store-user/v1", Application: s.query.Application, Impressions: []StoredImpression{}, Clicks: []StoredClick{}}
 	user := []byte(s.query.Application + "\x00" + token)
+	if err := readAhead(s.remote, user); err != nil {
+		return nil, err
+	}
 	names := make(map[uint16]string)
 	for _, topic := range s.topics {
 		names[s.section.Source(topic)] = topic
@@ -363,7 +367,7 @@ func (readOnly) Expire(int64) error { return nil }
 var ErrElsewhere = errors.New("this worker does not have the partition that murmur2 gives this userToken: ask the other workers of the group (eventworker group show names them)")
 
 // StoreUser says what the store holds of a user.
-func (w *Worker) StoreUser(ctx context.Context, q UserQuery) (h *UserHistory, err error) {
+func (w *Worker) StoreUser(ctx context.Context, q UserQuery) (*UserHistory, error) {
 	if q.Application == "" {
 		q.Application = config.DefaultApplication
 	}
@@ -374,7 +378,9 @@ func (w *Worker) StoreUser(ctx context.Context, q UserQuery) (h *UserHistory, er
 	if r == nil {
 		return nil, ErrElsewhere
 	}
-	reader := storeReader{rules: w.rules, topics: w.inputTopics(), section: r.effects, query: q, now: time.Now()}
+	reader := storeReader{rules: w.rules, topics: w.inputTopics(), section: r.effects, remote: r.section, query: q, now: time.Now()}
+	var h *UserHistory // neither is looked at where the task has not answered: it may be about to
+	var err error
 	if asked := r.ask(ctx, func() { h, err = reader.read() }); asked != nil {
 		return nil, asked
 	}
@@ -393,7 +399,7 @@ func (w *Worker) StoreUser(ctx context.Context, q UserQuery) (h *UserHistory, er
 }
 
 // handleStoreUser answers 200 with a UserHistory, 404 where another worker has the partition, 400 for a
-// wrong question, 503 while the task does not answer.
+// wrong question, 503 while the task or its store does not answer.
 func (w *Worker) handleStoreUser(out http.ResponseWriter, r *http.Request) {
 	var q UserQuery
 	if err := readBody(r, &q); err != nil {
@@ -412,7 +418,7 @@ func codeOf(err error) int {
 	switch {
 	case errors.Is(err, ErrElsewhere):
 		return http.StatusNotFound
-	case errors.Is(err, errBusy):
+	case errors.Is(err, errBusy), errors.As(err, new(*querystore.RedisError)), querystore.MustReopen(err):
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusBadRequest
