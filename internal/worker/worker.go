@@ -231,7 +231,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.closeStates(letters)
 	stopSide()
-	return errors.Join(err, group.Wait())
+	err = errors.Join(err, group.Wait())
+	w.kafka.CloseIdleConnections() // of what was asked after the consumer had ended
+	return err
 }
 
 // watch keeps readiness up to date until ctx is done.
