@@ -91,7 +91,37 @@ func marshal(v any) ([]byte, error) {
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(v)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+	return bytes.TrimSuffix(QuietJSON(b.Bytes()), []byte("\n")), err
+}
+
+// QuietJSON escapes the control characters that JSON lets stand in its texts, DEL and U+0080 to U+009F: some
+// terminals take the latter as the beginning of a command. The values stay the same. It gives text itself
+// where there are none.
+func QuietJSON(text []byte) []byte {
+	control := func(i int) (r byte, size int) {
+		switch c := text[i]; {
+		case c == 0x7f:
+			return c, 1
+		case c == 0xc2 && i+1 < len(text) && text[i+1] < 0xa0:
+			return text[i+1], 2
+		}
+		return 0, 0
+	}
+	var out []byte
+	kept := 0
+	for i := 0; i < len(text); i++ {
+		r, size := control(i)
+		if size == 0 {
+			continue
+		}
+		out = fmt.Appendf(append(out, text[kept:i]...), "\\u%04x", r)
+		i += size - 1
+		kept = i + 1
+	}
+	if kept == 0 {
+		return text
+	}
+	return append(out, text[kept:]...)
 }
 
 // Exporter writes letters as JSON lines, byte for byte, or masked for somebody who may not see them.

@@ -137,6 +137,30 @@ func (f *Filter) String() string {
 	return strings.Join(words, " ")
 }
 
+// Told is the canonical text with masks for users' tokens and e-mail addresses, which can be told and kept.
+// user finds a mask; where other values hold what is masked, the text finds less than the filter.
+func (f *Filter) Told(mask *Masker) string {
+	if mask == nil {
+		return f.String()
+	}
+	told := *f
+	told.Clauses = slices.Clone(f.Clauses)
+	for i := range told.Clauses {
+		c := &told.Clauses[i]
+		c.Values = slices.Clone(c.Values)
+		for j, v := range c.Values {
+			switch {
+			case c.Key != keyUser:
+				c.Values[j] = mask.Text(v)
+			case !isMask(v):
+				c.Values[j] = mask.Token([]byte(v))
+			}
+		}
+		slices.Sort(c.Values)
+	}
+	return told.String()
+}
+
 const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 
 // Match says whether a letter is meant. What the headers tell is tested before the payload is looked

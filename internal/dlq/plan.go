@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -204,6 +205,8 @@ func (d *Desk) pace(ctx context.Context, p *Plan, rate float64) (err error) {
 	return nil
 }
 
+var planID = regexp.MustCompile(`^p-[0-9a-f]{8}$`)
+
 func newPlanID() string {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -285,7 +288,7 @@ func ParsePlan(text []byte) (*Plan, error) {
 	if p.Schema != PlanSchema {
 		return nil, callf("eventworker dlq replay --help", "the file is no plan: its schema is %.60q, want %s", p.Schema, PlanSchema)
 	}
-	if p.ID == "" || strings.ContainsAny(p.ID, "/ \n") || p.Topic == "" {
+	if !planID.MatchString(p.ID) || p.Topic == "" {
 		return nil, callf("eventworker dlq replay --help", "the plan lacks an id or a topic")
 	}
 	n := int64(0)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -124,6 +125,9 @@ func TestWhatIsDiscardedDuringTheCanaryIsNotReplayed(t *testing.T) {
 func TestAPlanOfAnotherClusterIsStale(t *testing.T) {
 	here, there := newOffice(t), newOffice(t)
 	here.dead(here.click(1))
+	for written := time.Now().UnixMilli(); time.Now().UnixMilli() == written; {
+		time.Sleep(time.Millisecond) // letters are told apart by their milliseconds
+	}
 	there.dead(there.click(1))
 	plan := here.plan("")
 	c := here.check()

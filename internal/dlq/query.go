@@ -19,6 +19,7 @@ import (
 const (
 	keyPartition  = "partition"
 	keyOffsets    = "offsets"
+	keyUser       = "user"
 	keySince      = "since"
 	keyUntil      = "until"
 	keyEventSince = "event-since"
@@ -39,7 +40,7 @@ type filterKey struct {
 
 // FilterKeys are the keys in the order of their explanation.
 var FilterKeys = []string{"reason", "stage", "cause", "field", "topic", keyPartition, keyOffsets, keySince, keyUntil, keyEventSince,
-	keyEventUntil, "type", "app", "user", "status", "parts", "replays", "header", "text"}
+	keyEventUntil, "type", "app", keyUser, "status", "parts", "replays", "header", "text"}
 
 // DescribeKey says what the values of a key are, and what is compared.
 func DescribeKey(key string) (wants, about string) {
@@ -76,7 +77,7 @@ var filterKeys = map[string]filterKey{
 			return string(app) == v || app == nil && v == config.DefaultApplication
 		}, nil
 	}},
-	"user":    {wants: "TOKEN or MASK", about: "the userToken, or its mask as tables show it", dear: true, parse: parseUserValue},
+	keyUser:   {wants: "TOKEN or MASK", about: "the userToken, or its mask as tables show it", dear: true, parse: parseUserValue},
 	"status":  {wants: "422 or 4xx", about: "the API's last answer", parse: parseStatusValue},
 	"parts":   {wants: "some, none or REASON", about: "whether only parts of the message are dead, and why", parse: parsePartsValue},
 	"replays": {wants: "0, 2, >0, >=2 or <3", about: "how often it was replayed", parse: parseReplaysValue},
