@@ -38,11 +38,16 @@ func run(ctx context.Context, args []string, s streams) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	err := root.ExecuteContext(ctx)
-	if a.readerGone() {
+	cmd, err := root.ExecuteContextC(ctx)
+	if a.readerGone() && (err == nil || closedPipe(err)) {
 		return exitOK // whoever read our output has seen enough
 	}
-	return a.report(ctx, err)
+	return a.report(ctx, foundByCobra(cmd, err))
+}
+
+// closedPipe says whether an error is that nobody reads what is written.
+func closedPipe(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)
 }
 
 // readerGone says whether nobody reads standard output any more.
@@ -82,7 +87,7 @@ type reader struct {
 
 func (r *reader) Write(p []byte) (int, error) {
 	n, err := r.to.Write(p)
-	if err != nil && (errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)) {
+	if closedPipe(err) {
 		r.gone.Store(true)
 	}
 	return n, err

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/spf13/cobra"
 
 	"eventworker/internal/config"
@@ -103,6 +105,9 @@ func (d *deskFlags) filter(now time.Time) (*dlq.Filter, error) {
 		}
 	}
 	for _, query := range d.query {
+		if strings.TrimSpace(query) == "" { // a variable that is not set must not mean everything
+			return nil, usagef("eventworker help filters", "--query wants words such as reason:invalid, got %q", query)
+		}
 		if err := f.AddQuery(query, now); err != nil {
 			return nil, callError(err)
 		}
@@ -185,7 +190,13 @@ func (a *app) kafkaError(err error) error {
 	if errors.As(err, &stopped) {
 		return err
 	}
-	return failf("eventworker config print --origin", "%w", callError(err))
+	const try = "eventworker config print --origin"
+	if errors.Is(err, kafka.BrokerNotAvailable) || errors.Is(err, syscall.ECONNREFUSED) {
+		if loaded, wrong := a.loadConfig(false); wrong == nil {
+			return failf(try, "no broker answers at %s, which kafka.brokers names (BROKER_NOT_AVAILABLE)", strings.Join(loaded.Kafka.Brokers, ", "))
+		}
+	}
+	return failf(try, "%w", callError(err))
 }
 
 // snapshot resolves the filter, and says on standard error what will be read.
@@ -206,27 +217,14 @@ func (a *app) snapshot(ctx context.Context, d *openDesk) (dlq.Snapshot, error) {
 	}
 	fmt.Fprintf(a.err, "topic %s, %s", s.Topic, plural(s.Partitions, "partition"))
 	if filter := d.filter.String(); filter != "" {
-		fmt.Fprintf(a.err, "   filter %s", d.filterForPeople())
+		fmt.Fprintf(a.err, "   filter %s", clean(d.filterForPeople()))
 	}
 	fmt.Fprintln(a.err)
 	return s, nil
 }
 
 // filterForPeople is the filter's canonical text without user tokens.
-func (d *openDesk) filterForPeople() string {
-	text := d.filter.String()
-	if d.mask == nil {
-		return text
-	}
-	for i := range d.filter.Clauses {
-		if c := &d.filter.Clauses[i]; c.Key == "user" {
-			for _, token := range c.Values {
-				text = strings.ReplaceAll(text, token, d.mask.Token([]byte(token)))
-			}
-		}
-	}
-	return d.mask.Text(text)
-}
+func (d *openDesk) filterForPeople() string { return d.filter.Told(d.mask) }
 
 // configDir is the user's directory of configurations, empty if there is none.
 func (a *app) configDir() string {

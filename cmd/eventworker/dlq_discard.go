@@ -70,14 +70,21 @@ func (a *app) dlqDiscard(cmd *cobra.Command, c *discard) error {
 	case c.confirm == 0 && !c.dryRun && !c.ask.can(a, &c.out):
 		return usagef(a.again(cmd)+" --dry-run", "--confirm is missing, and nobody can be asked here")
 	}
+	filter, err := c.flags.filter(clock())
+	if err != nil {
+		return err
+	}
+	if filter.Empty() {
+		return usagef("eventworker dlq stats", "discard wants a filter: it never takes everything by default")
+	}
 	ctx := cmd.Context()
 	d, err := a.desk(ctx, &c.flags)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	if d.filter.Empty() {
-		return usagef("eventworker dlq stats", "discard wants a filter: it never takes everything by default")
+	if _, err := a.snapshot(ctx, d); err != nil {
+		return err
 	}
 	progress := a.scanProgress()
 	plan, err := d.PlanDiscard(ctx, d.filter, d.mask, progress.tell)

@@ -195,7 +195,7 @@ func writeExplanation(b *buffered, x *dlq.Explanation, s *outStyle) {
 	}
 	for i := range x.Objects {
 		o := &x.Objects[i]
-		b.line("  object %d  %s: queryID %s, index %s%s", o.Object, clean(o.ObjectID), orDash(o.QueryID), orDash(o.Index), withText(o.Text))
+		b.line("  object %d  %s: queryID %s, index %s%s", o.Object, clean(o.ObjectID), orDash(clean(o.QueryID)), orDash(clean(o.Index)), withText(o.Text))
 	}
 	for _, h := range x.Hints {
 		b.line("  hint      %s (%s)", clean(h.Text), h.Rule)

@@ -99,9 +99,12 @@ func (a *app) again(cmd *cobra.Command, leaveOut ...string) string {
 			values = many.GetSlice()
 		}
 		for _, v := range values {
-			if f.Value.Type() == "bool" {
+			switch {
+			case f.Value.Type() == "bool" && v == "true":
 				words = append(words, "--"+f.Name)
-			} else {
+			case f.Value.Type() == "bool":
+				words = append(words, "--"+f.Name+"="+v)
+			default:
 				words = append(words, "--"+f.Name, shellWord(v))
 			}
 		}

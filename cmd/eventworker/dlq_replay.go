@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/user"
 	"strings"
@@ -31,6 +32,7 @@ type replay struct {
 	ask   asking
 
 	plan, planOut, edit  string
+	patch                *dlq.Edit // of edit
 	dryRun, detailed     bool
 	toOriginal, anyGroup bool
 	canary               int
@@ -144,6 +146,13 @@ func (a *app) dlqReplay(cmd *cobra.Command, r *replay) error {
 	if err := r.check(a, cmd); err != nil {
 		return err
 	}
+	if r.edit != "" {
+		patch, err := readEdit(cmd, r.edit)
+		if err != nil {
+			return err
+		}
+		r.patch = patch
+	}
 	ctx := cmd.Context()
 	d, err := a.desk(ctx, &r.flags)
 	if err != nil {
@@ -164,7 +173,8 @@ func (a *app) dlqReplay(cmd *cobra.Command, r *replay) error {
 		}
 	}
 	if r.out.format == "table" {
-		if err := a.writePlanText(r, plan); err != nil {
+		// Who does not read the plan to its end has said --yes all the same.
+		if err := a.writePlanText(r, plan); err != nil && !closedPipe(err) {
 			return err
 		}
 	}
@@ -185,10 +195,11 @@ func (a *app) dlqReplay(cmd *cobra.Command, r *replay) error {
 func (r *replay) check(a *app, cmd *cobra.Command) error {
 	try := cmd.CommandPath() + " --help"
 	switch {
-	case r.canary < 0 || r.rate < 0 || r.max < 0 || r.maxReplays < 1 || r.wait < 0:
+	case r.canary < 0 || !(r.rate >= 0) || math.IsInf(r.rate, 0) || r.max < 0 || // a rate may be no number
+		r.maxReplays < 1 || r.wait < 0:
 		return usagef(try, "--canary, --rate, --max and --wait want 0 or more, --max-replays 1 or more")
-	case r.minSuccess < 0 || r.minSuccess > 1:
-		return usagef(try, "--min-success wants a share between 0 and 1, got %g", r.minSuccess)
+	case !(r.minSuccess > 0 && r.minSuccess <= 1):
+		return usagef(try, "--min-success wants a share above 0, at most 1, got %g", r.minSuccess)
 	case r.detailed && !r.dryRun:
 		return usagef(try, "--detailed-exitcode belongs to --dry-run")
 	case !r.dryRun && !r.ask.yes && !r.ask.can(a, &r.out):
@@ -219,23 +230,23 @@ func (a *app) planOf(cmd *cobra.Command, r *replay, d *openDesk, options check.O
 		}
 		var stale *dlq.StaleError
 		if err := d.Stale(ctx, plan, &options); errors.As(err, &stale) {
-			return nil, usagef(a.next("replay", "-q", plan.Filter, "--dry-run", "--plan-out", "plan.json"), "%w", err)
+			return nil, usagef(a.anew(plan), "%w", err)
 		} else if err != nil {
 			return nil, err
 		}
 		if plan.Partitions == nil && plan.Planned > 0 {
 			return nil, usagef("eventworker dlq replay --plan FILE", "plan %s is too large to be kept beside the states: give its file", plan.ID)
 		}
+		if r.ask.note != "" {
+			plan.Note = r.ask.note
+		}
 		return plan, nil
 	}
 	o := dlq.PlanOptions{Filter: d.filter, FilterText: d.filterForPeople(), Check: options, ToOriginal: r.toOriginal, AnyGroup: r.anyGroup,
 		MaxReplays: r.maxReplays, Max: r.max, Rate: r.rate, By: who(), Note: r.ask.note, Version: buildOf().Version, Mask: d.mask}
-	if r.edit != "" {
-		edit, err := readEdit(cmd, r.edit)
-		if err != nil {
-			return nil, err
-		}
-		o.Edit = edit
+	o.Edit = r.patch
+	if _, err := a.snapshot(ctx, d); err != nil {
+		return nil, err
 	}
 	progress := a.scanProgress()
 	o.Progress = progress.tell
@@ -354,7 +365,11 @@ func (a *app) carryOut(cmd *cobra.Command, r *replay, d *openDesk, plan *dlq.Pla
 		fmt.Fprintf(a.err, "written is not delivered: %s\n", a.next("verify", plan.ID, "--wait", "10m"))
 	}
 	if !plan.Complete {
-		return withCode(exitGuard, a.again(cmd), fmt.Errorf("the plan is done, and there are more letters: %s", plan.Why))
+		try := a.again(cmd)
+		if r.plan != "" { // once more it would do nothing
+			try = a.anew(plan)
+		}
+		return withCode(exitGuard, try, fmt.Errorf("the plan is done, and there are more letters: %s", plan.Why))
 	}
 	return a.remainder(plan, &n)
 }
@@ -371,6 +386,21 @@ func (a *app) next(words ...string) string {
 		words[i] = shellWord(words[i])
 	}
 	return "eventworker dlq " + strings.Join(words, " ")
+}
+
+// anew is the command that makes another plan of the same letters.
+func (a *app) anew(plan *dlq.Plan) string {
+	words := []string{"replay"}
+	if plan.Filter != "" {
+		words = append(words, "-q", plan.Filter)
+	}
+	if plan.AnyGroup {
+		words = append(words, "--any-group")
+	}
+	if plan.Target == "" {
+		words = append(words, "--to-original")
+	}
+	return a.next(append(words, "--dry-run", "--plan-out", "plan.json")...)
 }
 
 // goOn is the command that carries the plan out.
@@ -447,7 +477,11 @@ func (a *app) replayed(r *replay, plan *dlq.Plan, n *dlq.Applied) error {
 	if r.out.format != "json" {
 		return nil
 	}
-	return writeDocument(a.out, &replayDocument{Schema: dlq.AppliedSchema, Plan: plan, Applied: n})
+	err := writeDocument(a.out, &replayDocument{Schema: dlq.AppliedSchema, Plan: plan, Applied: n})
+	if closedPipe(err) {
+		return nil // how it ended is still to be told
+	}
+	return err
 }
 
 // audit leaves a line of what was done on standard error.

@@ -26,7 +26,7 @@ func (a *app) writePlanText(r *replay, p *dlq.Plan) error {
 	for i := range p.Verdicts {
 		v := &p.Verdicts[i]
 		if !style.terminal {
-			b.line("%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s", v.Verdict, v.Count, v.Soon, v.Cause, v.Reason, clean(v.Field), v.Letter, clean(v.What))
+			b.line("%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s", v.Verdict, v.Count, v.Soon, clean(v.Cause), clean(v.Reason), clean(v.Field), v.Letter, clean(v.What))
 			continue
 		}
 		what := clean(v.What)
@@ -36,7 +36,7 @@ func (a *app) writePlanText(r *replay, p *dlq.Plan) error {
 		if v.Soon > 0 {
 			what = fmt.Sprintf("%s too old within %dh; %s", dlq.Thousands(v.Soon), p.Soon, what)
 		}
-		line := fmt.Sprintf("  %-16s %9s  %-11s  %s", verdictWords[v.Verdict], dlq.Thousands(v.Count), v.Cause, what)
+		line := fmt.Sprintf("  %-16s %9s  %-11s  %s", verdictWords[v.Verdict], dlq.Thousands(v.Count), clean(v.Cause), what)
 		tail := fmt.Sprintf("  (dlq show %s)", v.Letter)
 		b.line("%s%s", shortened(line, max(style.width-len(tail), 40)), tail)
 	}
@@ -59,7 +59,7 @@ func (a *app) planExamples(b *buffered, p *dlq.Plan, s *outStyle) {
 		e := &p.Diffs[i]
 		if e.Cause != cause {
 			cause = e.Cause
-			b.line("%s", s.paint(bold, cause))
+			b.line("%s", s.paint(bold, clean(cause)))
 		}
 		b.line("  %s", e.Letter)
 		for _, c := range e.Changes {
@@ -81,7 +81,7 @@ func (a *app) planSummary(b *buffered, p *dlq.Plan) {
 		b.line("edit %s   changed %s   unchanged %s", p.Digests.Edit, dlq.Thousands(p.Changed), dlq.Thousands(p.Unchanged))
 	}
 	if !p.Complete {
-		b.line("! the plan is not complete: %s", p.Why)
+		b.line("! the plan is not complete: %s", clean(p.Why))
 	}
 	pace := fmt.Sprintf("%.0f/s", p.Rate)
 	switch {
@@ -117,7 +117,7 @@ func (a *app) sayApplied(p *dlq.Plan, n *dlq.Applied) {
 func (a *app) sayCauses(v *dlq.Verification) {
 	for _, c := range v.Causes {
 		total := c.Good + c.Dead + c.Open
-		fmt.Fprintf(a.err, "  %-11s  %3d%%  %s of %s ended well, %s dead again, %s open\n", c.Cause, c.Good*100/max(total, 1),
+		fmt.Fprintf(a.err, "  %-11s  %3d%%  %s of %s ended well, %s dead again, %s open\n", clean(c.Cause), c.Good*100/max(total, 1),
 			dlq.Thousands(c.Good), dlq.Thousands(total), dlq.Thousands(c.Dead), dlq.Thousands(c.Open))
 	}
 }
@@ -125,7 +125,7 @@ func (a *app) sayCauses(v *dlq.Verification) {
 // sayDeaths says what letters are dead again of.
 func (a *app) sayDeaths(v *dlq.Verification) {
 	for _, d := range v.Deaths {
-		fmt.Fprintf(a.err, "  %s → %s  %s  %s %s (dlq show %s)\n", orDash(d.Old), orDash(d.New), dlq.Thousands(d.Count), clean(d.Reason), clean(d.Field), orDash(d.Letter))
+		fmt.Fprintf(a.err, "  %s → %s  %s  %s %s (dlq show %s)\n", orDash(clean(d.Old)), orDash(clean(d.New)), dlq.Thousands(d.Count), clean(d.Reason), clean(d.Field), orDash(d.Letter))
 	}
 }
 

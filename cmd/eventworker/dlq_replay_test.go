@@ -350,9 +350,9 @@ func TestReplayRefusesWrongCalls(t *testing.T) {
 	}{
 		{"--yes is missing", []string{"replay"}},
 		{"--yes is missing", []string{"replay", "--no-input"}},
-		{"dry-run yes", []string{"replay", "--dry-run", "--yes"}},
-		{"plan reason", []string{"replay", "--plan", masked, "--reason", "invalid", "--yes"}},
-		{"edit plan", []string{"replay", "--plan", masked, "--edit", "y", "--yes"}},
+		{"--dry-run and --yes", []string{"replay", "--dry-run", "--yes"}},
+		{"--plan and --reason", []string{"replay", "--plan", masked, "--reason", "invalid", "--yes"}},
+		{"--edit and --plan", []string{"replay", "--plan", masked, "--edit", "y", "--yes"}},
 		{"--min-success", []string{"replay", "--yes", "--min-success", "95"}},
 		{"--canary", []string{"replay", "--yes", "--canary", "-1"}},
 		{"--detailed-exitcode", []string{"replay", "--yes", "--detailed-exitcode"}},

@@ -116,7 +116,7 @@ func TestFakeInsightsFaultsOfFlagsAndScript(t *testing.T) {
 		"bad.json: faults[0]":          {"--faults", "bad.json"},
 		"want a --key for each --app":  {"--app", "A"},
 		"--error-rate wants a share":   {"--error-rate", "2"},
-		"faults latency":               {"--faults", "faults.json", "--latency", "1s"},
+		"--faults and --latency":       {"--faults", "faults.json", "--latency", "1s"},
 		"status must be between":       {"--error-rate", "0.5", "--error-status", "99"},
 		"delay must be between 0 and ": {"--latency", "2h"},
 	} {

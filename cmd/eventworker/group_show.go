@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"eventworker/internal/consume"
+	"eventworker/internal/dlq"
 	"eventworker/internal/worker"
 )
 
@@ -180,8 +182,13 @@ func writeTable(w io.Writer, rows [][]string, first, last int) error {
 
 // writeDocument writes the one document of -o json.
 func writeDocument(w io.Writer, doc any) error {
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	return enc.Encode(doc)
+	if err := enc.Encode(doc); err != nil {
+		return err
+	}
+	_, err := w.Write(dlq.QuietJSON(b.Bytes()))
+	return err
 }

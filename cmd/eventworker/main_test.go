@@ -160,7 +160,7 @@ func TestMistypedWordsNameTheNearest(t *testing.T) {
 		{[]string{"nothing-alike"}, "known: "},
 		{[]string{"version", "--output"}, "flag needs an argument"},
 		{[]string{"simulate", "--count", "many"}, "invalid argument"},
-		{[]string{"simulate", "--brokers", "a:1", "--out", "f"}, "brokers out"},
+		{[]string{"simulate", "--brokers", "a:1", "--out", "f"}, "--brokers and --out"},
 	} {
 		r := call(t, nil, c.args...)
 		if r.code != exitUsage || !strings.Contains(r.err, c.want) {

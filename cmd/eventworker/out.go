@@ -32,6 +32,7 @@ type outFlags struct {
 	fields     []string
 	timeFormat string
 	color      string
+	known      []string // of fields
 	noHeader   bool
 	noPager    bool
 	limit      int
@@ -53,6 +54,7 @@ func (o *outFlags) add(cmd *cobra.Command, formats ...string) {
 
 // addTable defines --fields, --no-header and --time-format, for commands that print rows.
 func (o *outFlags) addTable(cmd *cobra.Command, fields []string) {
+	o.known = fields
 	f := cmd.Flags()
 	f.StringSliceVar(&o.fields, "fields", nil, "only these `FIELDS`, in this order, in any format")
 	f.BoolVar(&o.noHeader, "no-header", false, "leave out the names of the columns")
@@ -88,6 +90,14 @@ func (o *outFlags) verify(cmd *cobra.Command) error {
 	}
 	if o.limit < 0 {
 		return usagef(cmd.CommandPath()+" --help", "--limit wants 0 or more, got %d", o.limit)
+	}
+	if len(o.fields) == 0 && cmd.Flags().Changed("fields") {
+		return unknownField(cmd, "", o.known)
+	}
+	for _, name := range o.fields {
+		if !slices.Contains(o.known, name) {
+			return unknownField(cmd, name, o.known)
+		}
 	}
 	for _, flag := range []string{"no-header", "time-format"} {
 		if f := cmd.Flags().Lookup(flag); f != nil && f.Changed && o.format != "table" && o.format != "text" && o.format != "csv" {

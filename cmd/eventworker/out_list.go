@@ -16,6 +16,8 @@ import (
 	"golang.org/x/term"
 
 	"os"
+
+	"eventworker/internal/dlq"
 )
 
 // A column is a field of the rows of a list, in every format.
@@ -134,7 +136,9 @@ func (l *list[T]) add(row *T) error {
 		}
 		record := make([]string, len(l.columns))
 		for i := range l.columns {
-			record[i] = l.plain(&l.columns[i], row)
+			if record[i] = l.plain(&l.columns[i], row); l.style.terminal {
+				record[i] = clean(record[i])
+			}
 		}
 		return l.csv.Write(record)
 	default:
@@ -210,7 +214,7 @@ func compact(v any) []byte {
 	if enc.Encode(v) != nil {
 		return []byte("null")
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return bytes.TrimSuffix(dlq.QuietJSON(b.Bytes()), []byte("\n"))
 }
 
 func (l *list[T]) object(row *T, schema string) []byte { return object(l.columns, row, schema) }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -94,6 +95,22 @@ func wrongCall(cmd *cobra.Command, err error) error {
 		return err
 	}
 	return usagef(cmd.CommandPath()+" --help", "%w", err)
+}
+
+// exclusive is what cobra says of flags that exclude each other.
+var exclusive = regexp.MustCompile(`^if any flags in the group .* none of the others can be; \[(.*)\] were all set$`)
+
+// foundByCobra says what cobra found wrong with a call in the words of this program.
+func foundByCobra(cmd *cobra.Command, err error) error {
+	var own ran
+	if err == nil || errors.As(err, &own) {
+		return err
+	}
+	if found := exclusive.FindStringSubmatch(err.Error()); found != nil {
+		flags := strings.Fields(found[1])
+		return usagef(cmd.CommandPath()+" --help", "--%s exclude each other", strings.Join(flags, " and --"))
+	}
+	return wrongCall(cmd, err)
 }
 
 func noArguments(cmd *cobra.Command, args []string) error {

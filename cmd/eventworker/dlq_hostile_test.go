@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"eventworker/internal/deadletter"
+	"eventworker/internal/dlq"
+	"eventworker/internal/event"
+)
+
+// hostileLetter has escape sequences of terminals wherever somebody else writes: ESC, and CSI as one
+// character.
+func hostileLetter() *deadletter.Letter {
+	const evil = "\x1b]0;owned\x07\u009b2J"
+	l := badPrice(0)
+	l.Topic, l.Application = "events", evil
+	l.Value = []byte(`{"type":"recommendation.clicked` + `","application":"x\u001b[2J","userToken":"user-1` + `","timestamp":1785751200000,"objectID":"a` + "\u009b" + `2Jb","index":"i\u001b[2J","queryID":"43b15df305339e827f0ac0bdc5ebcaa7"}`)
+	l.Headers = []deadletter.Header{{Key: "h" + evil, Value: []byte(evil)}}
+	l.Refusal = event.Refusal{Reason: event.Invalid, Stage: event.StageValidate, Field: "items" + evil, Rule: "rule" + evil, Message: "sentence " + evil}
+	return l
+}
+
+// evilCause makes the header cause hostile, as any writer to the topic could.
+func evilCause(l *deadletter.Letter) *deadletter.Letter {
+	l.Headers = append(l.Headers, deadletter.Header{Key: deadletter.HeaderCause, Value: []byte("\x1b[2Jcause")})
+	return l
+}
+
+func TestNoCommandLetsLettersSpeakToTheTerminal(t *testing.T) {
+	client, env, flags := lettersBroker(t)
+	putLetters(t, client, hostileLetter(), evilCause(hostileLetter()))
+	onTerminal(t, 120)
+	for _, args := range []string{
+		"list", "list -o csv", "list -o json", "list -o jsonl", "stats", "stats -o csv", "stats -o json", "show 0:0", "show 0:0 -o json", "explain 0:0", "explain 0:0 -o json",
+		"export --masked", "export --show-tokens", "discard --reason invalid --dry-run", "discard --reason invalid --dry-run -o json",
+	} {
+		words := append(append([]string{"dlq"}, strings.Fields(args)...), flags...)
+		if !strings.HasPrefix(args, "export") {
+			words = append(words, "--color", "never")
+		}
+		r := call(t, env, words...)
+		if r.code != exitOK || r.out == "" {
+			t.Errorf("%s: %+v", args, r)
+		}
+		if i := strings.IndexFunc(r.out+r.err, func(c rune) bool { return c != '\n' && (c < ' ' || c >= 0x7f && c < 0xa0) }); i >= 0 {
+			t.Errorf("%s prints %q", args, (r.out + r.err)[max(i-40, 0):min(i+20, len(r.out+r.err))])
+		}
+	}
+	var b bytes.Buffer
+	a := &app{streams: streams{err: &b, out: &b}}
+	evil := "\x1b[2J"
+	plan := &dlq.Plan{Verdicts: []dlq.Verdict{{Verdict: dlq.Pass, Cause: evil, Reason: evil, Field: evil, What: evil}}, Diffs: []dlq.Example{{Cause: evil, Changes: []dlq.Change{{Path: evil, Before: evil, After: evil}}}},
+		Filter: evil, Why: evil, ID: "p-00000000"}
+	for _, width := range []int{0, 100} {
+		pretendWidth = width
+		if err := a.writePlanText(&replay{out: outFlags{format: "table", color: "never"}}, plan); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v := &dlq.Verification{Causes: []dlq.CauseOutcome{{Cause: evil}}, Deaths: []dlq.Death{{Old: evil, New: evil, Reason: evil, Field: evil, What: evil}}}
+	a.sayCauses(v)
+	a.sayDeaths(v)
+	if strings.Contains(b.String(), "\x1b") {
+		t.Errorf("%q", b.String())
+	}
+}
+
+func TestFiltersForPeopleNameTheirUsersByMasks(t *testing.T) {
+	mask := dlq.NewMasker([]byte("key"))
+	jane := mask.Token([]byte("jane"))
+	for query, want := range map[string]string{
+		"user:" + jane:                   "user:" + jane,
+		"reason:invalid user:in":         "reason:invalid user:" + mask.Token([]byte("in")),
+		`user:"a\"b",jane`:               "user:",
+		"text:jane@example.com":          "text:e-",
+		`-user:"one two" reason:invalid`: "reason:invalid -user:u-",
+	} {
+		f, err := dlq.ParseQuery(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &openDesk{filter: f, mask: mask}
+		got := d.filterForPeople()
+		if !strings.HasPrefix(got, want) || strings.Contains(got, `a\"b`) || strings.Contains(got, "jane") || strings.Contains(got, "one") {
+			t.Errorf("%s is told as %s", query, got)
+		}
+		if _, err := dlq.ParseQuery(got); err != nil {
+			t.Errorf("%s: %v", got, err)
+		}
+	}
+}
+
+// A flag that was given as false is not one that was given.
+func TestTheCommandThatIsOfferedSaysWhatWasSaid(t *testing.T) {
+	cmd := &cobra.Command{Use: "replay"}
+	cmd.Flags().Bool("to-original", false, "")
+	cmd.Flags().Bool("any-group", false, "")
+	if err := cmd.ParseFlags([]string{"--to-original=false", "--any-group"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := (&app{}).again(cmd); got != "replay --any-group --to-original=false" {
+		t.Error(got)
+	}
+}
+
+// No broker is there: what is wrong with a call is found without one.
+func TestWrongCallsAreFoundBeforeTheBrokersAreAsked(t *testing.T) {
+	none := []string{"--set", "kafka.brokers=127.0.0.1:1", "--set", "kafka.topics=events"}
+	for _, c := range []struct{ args, want string }{
+		{"list --fields nix", "unknown field"},
+		{"stats --fields nix", "unknown field"},
+		{"tail --fields nix", "unknown field"},
+		{"replays --fields nix", "unknown field"},
+		{"list -q ", "--query"},
+		{"replay --yes -q ", "--query"},
+		{"discard --note x --confirm 3", "wants a filter"},
+		{"discard --dry-run", "wants a filter"},
+		{"replay --dry-run --edit nowhere.json", "no such file"},
+		{"replay --dry-run --rate NaN", "--rate"},
+		{"replay --dry-run --rate Inf", "--rate"},
+		{"replay --yes --min-success NaN", "--min-success"},
+		{"replay --yes --min-success 0", "--min-success"},
+		{"replay --yes --dry-run", "--dry-run and --yes"},
+	} {
+		args := strings.Split("dlq "+c.args, " ")
+		r := call(t, []string{"XDG_CONFIG_HOME=" + t.TempDir()}, append(args, none...)...)
+		if r.code != exitUsage || !strings.Contains(r.err, c.want) || !strings.Contains(r.err, "Try: eventworker ") || strings.Contains(r.err, "Try: eventworker --help") {
+			t.Errorf("%s: exit code %d, %s", c.args, r.code, r.err)
+		}
+	}
+	r := call(t, []string{"XDG_CONFIG_HOME=" + t.TempDir()}, append([]string{"dlq", "list"}, none...)...)
+	if r.code != exitFailed || !strings.Contains(r.err, "127.0.0.1:1") {
+		t.Errorf("the broker that does not answer is not named: %+v", r)
+	}
+}
+
+// closed is standard output whose reader went away.
+type closed struct{}
+
+func (closed) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+func TestAReplayWhoseReaderWentAwayIsCarriedOut(t *testing.T) {
+	for _, format := range []string{"table", "json"} {
+		d := newReplayDesk(t)
+		var errs bytes.Buffer
+		args := append([]string{"dlq", "replay", "--reason", "rejected", "--yes", "-o", format}, d.flags...)
+		code := run(t.Context(), args, streams{in: strings.NewReader(""), out: closed{}, err: &errs, env: []string{"XDG_CONFIG_HOME=" + t.TempDir()}})
+		if code != exitOK || d.replayTopic() != 3 {
+			t.Errorf("exit code %d, %d letters: %s", code, d.replayTopic(), &errs)
+		}
+	}
+	if a := (&app{streams: streams{out: &reader{to: closed{}}}}); !closedPipe(errors.Join(io.EOF, syscall.EPIPE)) || a.readerGone() {
+		t.Error("a closed pipe is not known")
+	}
+}
+
+func TestThePlanSaysWhichFilterAndWindowItIsOf(t *testing.T) {
+	d := newReplayDesk(t)
+	r := d.call(exitOK, "replay", "--reason", "rejected", "--since", "2h", "--dry-run")
+	for _, want := range []string{"window 2025-11-24T14:00:00.000Z .. 2025-11-24T16:00:00.000Z", "topic events.dead, 3 partitions", "filter reason:rejected"} {
+		if !strings.Contains(r.err, want) {
+			t.Errorf("%q is missing: %s", want, r.err)
+		}
+	}
+	r = d.call(exitOK, "discard", "--reason", "rejected", "--dry-run")
+	if !strings.Contains(r.err, "filter reason:rejected") {
+		t.Error(r.err)
+	}
+}
+
+// The rest of a plan that was limited is in another plan, not in this one.
+func TestAfterALimitedPlanANewOneIsOffered(t *testing.T) {
+	d := newReplayDesk(t)
+	file := t.TempDir() + "/plan.json"
+	d.call(exitOK, "replay", "--reason", "rejected", "--max", "2", "--dry-run", "--plan-out", file)
+	r := d.call(exitGuard, "replay", "--plan", file, "--yes", "--note", "said at the end")
+	if !strings.Contains(r.err, "Try: eventworker dlq replay -q reason:rejected") || !strings.Contains(r.err, `"note":"said at the end"`) {
+		t.Error(r.err)
+	}
+	if d.call(exitOK, "replay", "--reason", "rejected", "--max", "2", "--yes"); d.replayTopic() != 3 {
+		t.Errorf("%d letters", d.replayTopic())
+	}
+}
