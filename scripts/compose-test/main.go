@@ -4,12 +4,15 @@
 //
 //	go run ./scripts/compose-test
 //
-// It starts a Docker daemon of its own with data in a temporary folder, so that it neither needs nor
-// touches one that runs, and builds local images under the names of the official ones, since no registry
+// It starts a Docker daemon of its own with data in a temporary folder, so that it needs none that runs and
+// sees nothing of its images, and builds local images under the names of the official ones, since no registry
 // may be in reach: Apache Kafka from its jars by Maven, Redis and Prometheus from Debian. Grafana cannot be
 // had that way; in its place stands a program that reads what is provisioned and answers its health
-// check. Missing tools are installed where it is root on Debian. Nothing stays behind but folders of
-// downloads in the user's cache.
+// check. Missing tools are installed where it is root on Debian. What stays behind are folders of downloads
+// in the user's cache and, as after any daemon, the interface docker0 and Docker's chains of iptables.
+//
+// A daemon that starts empties those chains, so where another one runs its containers are cut off from
+// outside until it starts again. There it is refused, unless -beside says that this does no harm.
 //
 //	go run ./scripts/compose-test -official
 //
@@ -37,6 +40,7 @@ func init() { runtime.LockOSThread() }
 
 type options struct {
 	official bool          // use the running daemon and the official images
+	beside   bool          // start a daemon although another one runs
 	keep     bool          // wait for Ctrl-C before taking it down
 	write    bool          // write the walk-through's output into its page
 	only     string        // "": everything; "check", "walk-through"
@@ -46,6 +50,7 @@ type options struct {
 func parse() options {
 	var o options
 	flag.BoolVar(&o.official, "official", false, "use the running Docker daemon and the official images")
+	flag.BoolVar(&o.beside, "beside", false, "start a daemon although one runs, whose containers lose their rules of iptables")
 	flag.BoolVar(&o.keep, "keep", false, "leave everything up until Ctrl-C")
 	flag.BoolVar(&o.write, "walk-through", false, "write what the commands of docs/walk-through.md print into the page")
 	flag.StringVar(&o.only, "only", "", "`PART`: check, or walk-through (default both)")

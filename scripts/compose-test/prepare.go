@@ -19,6 +19,9 @@ import (
 // may always be called.
 func (t *test) prepare(ctx context.Context) (end func(), err error) {
 	end = func() {}
+	if socket := runningDaemon(ctx, os.Getenv("DOCKER_HOST"), "unix:///var/run/docker.sock"); socket != "" && !t.beside {
+		return end, fmt.Errorf("a Docker daemon runs at %s, whose containers would lose their rules of iptables to a second one: use it with -official, or say -beside", socket)
+	}
 	if err := step("tools", func() error { return t.installTools(ctx) }); err != nil {
 		return end, err
 	}
