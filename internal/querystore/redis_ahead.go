@@ -28,6 +28,7 @@ type prefetched struct {
 	slotsUsed int           // that were asked for since the last Prefetch
 
 	cmds  []redis.Cmder
+	args  []any // of cmds
 	pages commands[*pageCmd]
 	alone aheadSet // one that was not read ahead
 }
@@ -35,6 +36,7 @@ type prefetched struct {
 // aheadSet is what is known of a sorted set: its newest records, newest first, with what was added.
 type aheadSet struct {
 	key     []byte
+	name    string // the same, while it is being read
 	records []aheadRecord
 	fetched int   // members that were read
 	floor   int64 // the time of the oldest of them
@@ -167,6 +169,7 @@ const setsAtOnce = mostCommands / 2
 func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) error {
 	a := &s.ahead
 	scored := s.store.outside.Load()
+	a.args = a.args[:0]
 	a.pages.free((*pageCmd).empty)
 	cmds, looks := s.appendLooks(ctx, a.cmds[:0])
 	for i := range sets {
@@ -193,16 +196,24 @@ func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) erro
 
 // pageOf is the command that reads the next page of a set.
 func (s *redisSection) pageOf(ctx context.Context, set *aheadSet, page int, scored bool) redis.Cmder {
-	if set.fetched == 0 && page == firstPage && !scored {
-		cmd := s.ahead.pages.next(newPageCmd, s.clustered)
-		cmd.key = textOf(set.key)
+	a := &s.ahead
+	first := set.fetched == 0 && page == firstPage
+	set.name = textOf(set.key)
+	if first && !scored && !s.clustered {
+		cmd := a.pages.next(newPageCmd)
+		cmd.key = set.name
 		return cmd
 	}
-	args := []any{zrevrange, string(set.key), set.fetched, set.fetched + page - 1}
-	if scored {
-		args = append(args, withScores)
+	from := len(a.args)
+	if a.args = append(a.args, zrevrange, &set.name); first {
+		a.args = append(a.args, firstFrom, firstTo)
+	} else {
+		a.args = append(a.args, set.fetched, set.fetched+page-1)
 	}
-	return redis.NewStringSliceCmd(ctx, args...)
+	if scored {
+		a.args = append(a.args, withScores)
+	}
+	return redis.NewStringSliceCmd(ctx, a.args[from:len(a.args):len(a.args)]...)
 }
 
 // membersOf are what such a command brought.

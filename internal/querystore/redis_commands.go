@@ -9,8 +9,8 @@ import (
 )
 
 // The two commands that make up nearly all of the traffic are made once, with pointers for arguments, and are
-// sent again and again: what they point to is set each time. Only where the client keeps the hash slot of a command, that
-// is for clusters, they are made anew.
+// sent again and again: what they point to is set each time. Not so on clusters, where the client keeps the hash
+// slot that it once found for a command.
 
 // pageCmd reads the newest records of a set, without scores.
 type pageCmd struct {
@@ -57,8 +57,8 @@ type commands[C any] struct {
 }
 
 // next gives a command that is not in use.
-func (c *commands[C]) next(build func() C, clustered bool) C {
-	if clustered || c.used == mostCommands {
+func (c *commands[C]) next(build func() C) C {
+	if c.used == mostCommands {
 		return build()
 	}
 	if c.used == len(c.list) {

@@ -36,7 +36,7 @@ type outbox struct {
 
 	pieces  []outPiece
 	cmds    []redis.Cmder
-	args    []any // of touches
+	args    []any // of cmds
 	adds    commands[*addCmd]
 	written int // touches
 }
@@ -50,8 +50,8 @@ type outSet struct {
 
 type outMember struct {
 	time  int64
-	bytes []byte
-	next  int32 // -1: none
+	bytes string // of the buffer
+	next  int32  // -1: none
 }
 
 func (o *outbox) init() {
@@ -64,7 +64,7 @@ func (o *outbox) add(key []byte, time int64, buf []byte) (member []byte) {
 	member = buf[len(o.buf):len(buf):len(buf)]
 	o.buf = buf
 	n := int32(len(o.members))
-	o.members = append(o.members, outMember{time, member, -1})
+	o.members = append(o.members, outMember{time, textOf(member), -1})
 	i, hash, ok := o.index.find(key, o.at)
 	if !ok {
 		i = int32(len(o.sets))
@@ -91,7 +91,7 @@ func (o *outbox) of(key []byte, visit func(time int64, member []byte)) {
 		return
 	}
 	for n := o.sets[i].first; n >= 0; n = o.members[n].next {
-		visit(o.members[n].time, o.members[n].bytes)
+		visit(o.members[n].time, bytesOf(o.members[n].bytes))
 	}
 }
 
@@ -245,21 +245,22 @@ func (s *redisSection) writePieces(ctx context.Context, pieces []outPiece) (size
 // addPiece appends the command that adds a piece's members to its set.
 func (s *redisSection) addPiece(ctx context.Context, p outPiece) (size int) {
 	o := &s.out
-	if p.n == 1 {
-		m, cmd := &o.members[p.first], o.adds.next(newAddCmd, s.clustered)
-		cmd.key, cmd.time, cmd.member = p.set.name, m.time, textOf(m.bytes)
+	if p.n == 1 && !s.clustered {
+		m, cmd := &o.members[p.first], o.adds.next(newAddCmd)
+		cmd.key, cmd.time, cmd.member = p.set.name, m.time, m.bytes
 		o.cmds = append(o.cmds, cmd)
 		return len(m.bytes)
 	}
-	args := append(make([]any, 0, 2+2*p.n), zadd, &p.set.name)
+	from := len(o.args)
+	o.args = append(o.args, zadd, &p.set.name)
 	at := p.first
 	for range p.n {
 		m := &o.members[at]
-		args = append(args, m.time, m.bytes)
+		o.args = append(o.args, &m.time, &m.bytes)
 		size += len(m.bytes)
 		at = m.next
 	}
-	o.cmds = append(o.cmds, redis.NewIntCmd(ctx, args...))
+	o.cmds = append(o.cmds, redis.NewIntCmd(ctx, o.args[from:len(o.args):len(o.args)]...))
 	return size
 }
 
