@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -62,11 +63,15 @@ func (w *Worker) Forget(ctx context.Context, order ForgetOrder) (*ForgetReport, 
 		return nil, err
 	}
 	report := &ForgetReport{Schema: "eventworker.forget/v1", At: time.Now().UTC().Truncate(time.Millisecond), Remains: []Remains{}, Notes: []string{}}
-	if err := w.forgotten.add(report.At, order.UserToken, token); err != nil {
-		return nil, err
+	here := w.forgotten.add(report.At, order.UserToken, token)
+	unwritten := errors.As(here, new(*unwrittenError))
+	if here != nil && !unwritten {
+		return nil, here
 	}
 	report.Remembered = true
-	if err := w.shareForgotten(ctx, report.At, order.UserToken, token); err != nil {
+	if err := w.shareForgotten(ctx, report.At, order.UserToken, token); unwritten && err != nil {
+		return nil, fmt.Errorf("the user is forgotten until this worker ends only: %w", errors.Join(here, err))
+	} else if err != nil {
 		report.Notes = append(report.Notes, "the other workers do not learn it by themselves: name them, too (kafka.create_topics makes the state topic): "+err.Error())
 	} else {
 		report.Shared = true

@@ -26,8 +26,11 @@ type forgotten struct {
 	entries atomic.Pointer[map[tokenHash]int64]
 
 	mu   sync.Mutex
-	path string        // of the file; empty: none
-	keep time.Duration // how long an entry is needed
+	path string // of the file; empty: none
+	// spare: the store does not lie in that folder, which may be missing or read-only. Then the state topic alone
+	// makes the list durable.
+	spare bool
+	keep  time.Duration // how long an entry is needed
 }
 
 // tokenHash is the first half of a SHA-256.
@@ -111,7 +114,7 @@ func (f *forgotten) publish(entries map[tokenHash]int64) {
 	f.entries.Store(&entries)
 }
 
-// add forgets tokens as of a time. It returns when that is durable.
+// add forgets tokens as of a time. It returns when that is durable, or an [unwrittenError].
 func (f *forgotten) add(at time.Time, tokens ...string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -131,11 +134,21 @@ func (f *forgotten) add(at time.Time, tokens ...string) error {
 		entries[hashToken(token)] = at.UnixMilli()
 	}
 	if err := f.write(entries); err != nil {
-		return fmt.Errorf("the list of forgotten users cannot be written: %w", err)
+		err = fmt.Errorf("the list of forgotten users cannot be written: %w", err)
+		if !f.spare {
+			return err
+		}
+		f.publish(entries)
+		return &unwrittenError{err}
 	}
 	f.publish(entries)
 	return nil
 }
+
+// unwrittenError says that users are forgotten, but only until the process ends.
+type unwrittenError struct{ error }
+
+func (e *unwrittenError) Unwrap() error { return e.error }
 
 // merge takes entries that others know; those that are not needed any more are left out.
 func (f *forgotten) merge(others map[tokenHash]int64) error {
@@ -155,7 +168,10 @@ func (f *forgotten) merge(others map[tokenHash]int64) error {
 		return nil
 	}
 	f.publish(entries) // it counts at once, durable or not: the topic has it
-	return f.write(entries)
+	if err := f.write(entries); err != nil && !f.spare {
+		return err
+	}
+	return nil
 }
 
 // write replaces the file.

@@ -173,6 +173,7 @@ func (w *Worker) assemble() error {
 	if err := w.openStore(); err != nil {
 		return err
 	}
+	w.forgotten.spare = w.cfg.Store.Kind != "disk"
 	if err := w.forgotten.open(w.cfg.Store.Path, w.memory()+keptForgotten, time.Now()); err != nil {
 		return err
 	}
