@@ -4,6 +4,7 @@ package main
 
 import (
 	"archive/tar"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -30,7 +31,7 @@ func (a *archive) stream(read func(io.Reader) error) error {
 	}()
 	err := read(r)
 	r.CloseWithError(io.ErrClosedPipe) // the writer must not wait for a reader that has gone
-	if failed := <-written; failed != nil && failed != io.ErrClosedPipe {
+	if failed := <-written; failed != nil && !errors.Is(failed, io.ErrClosedPipe) {
 		return failed
 	}
 	return err

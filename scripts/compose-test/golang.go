@@ -40,7 +40,7 @@ func (t *test) golang(ctx context.Context) error {
 	a.folder(strings.TrimSpace(goroot), "usr/local/go", needlessOfGo)
 	a.folder(t.cache.modules, "go/pkg/mod", nil)
 	a.folder(t.cache.goBuild, "root/.cache/go-build", nil)
-	a.file(filepath.Join(t.cache.packages, "bin/busybox"), "bin/busybox")
+	a.file(filepath.Join(t.cache.packages, "bin", "busybox"), "bin/busybox")
 	for _, name := range []string{"sh", "mkdir", "cat", "ls"} {
 		a.link("bin/"+name, "busybox")
 	}

@@ -63,8 +63,10 @@ func parse() options {
 	return o
 }
 
-func main() {
-	o := parse()
+func main() { os.Exit(attempt(parse())) }
+
+// attempt runs the test, says how it ended, and gives the exit status.
+func attempt(o options) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	go watchParent(stop)
@@ -73,9 +75,10 @@ func main() {
 	began := time.Now()
 	if err := run(limited, o); err != nil {
 		fmt.Printf("\ncompose-test: %v\n0 passed, 1 failed\n", err)
-		os.Exit(1)
+		return 1
 	}
 	fmt.Printf("\neverything arrived as it had to, in %.0f s\n1 passed, 0 failed\n", time.Since(began).Seconds())
+	return 0
 }
 
 // watchParent ends us with our parent: go run does not pass on a SIGTERM.

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -23,7 +24,7 @@ func (t *test) metrics(ctx context.Context) error {
 			return err
 		}
 	}
-	err := until(ctx, patience, func(ctx context.Context) error {
+	err := until(ctx, func(ctx context.Context) error {
 		up, err := t.query(ctx, `sum(up{job="eventworker"})`)
 		if err == nil && up != "1" {
 			err = fmt.Errorf("the sum of up is %q, want 1", up)
@@ -82,7 +83,7 @@ func (t *test) rules(ctx context.Context) (n int, err error) {
 		}
 	}
 	if n == 0 {
-		return 0, fmt.Errorf("Prometheus has loaded no rules of deploy/prometheus/rules")
+		return 0, errors.New("no rules of deploy/prometheus/rules are loaded in Prometheus")
 	}
 	return n, nil
 }

@@ -101,7 +101,7 @@ func (t *test) startDaemon(ctx context.Context) (end func(), err error) {
 		_ = daemon.Wait()
 	}()
 	end = func() { t.endDaemon(daemon.Process, ended) }
-	return end, until(ctx, patience, func(ctx context.Context) error {
+	return end, until(ctx, func(ctx context.Context) error {
 		select {
 		case <-ended:
 			return errors.New("dockerd ended:\n" + t.daemonLog())

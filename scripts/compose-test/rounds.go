@@ -85,7 +85,7 @@ func (t *test) killRound(ctx context.Context) error {
 	if err := t.publish(ctx, killCount); err != nil {
 		return err
 	}
-	err = until(ctx, patience, func(ctx context.Context) error {
+	err = until(ctx, func(ctx context.Context) error {
 		now, err := t.accepted(ctx)
 		if err == nil && now == before {
 			err = errors.New("the API has taken nothing")
@@ -174,7 +174,7 @@ func (t *test) scaleRound(ctx context.Context) error {
 			return err
 		}
 	}
-	err := until(ctx, patience, func(ctx context.Context) error {
+	err := until(ctx, func(ctx context.Context) error {
 		group, err := t.group(ctx)
 		if err == nil && (group.State != "Stable" || len(group.Members) != 3) {
 			err = fmt.Errorf("the group is %s with %d members", group.State, len(group.Members))
@@ -285,7 +285,7 @@ func endOf(g *consume.Group) (end int64) {
 // equation of every worker at each scrape.
 func (t *test) settled(ctx context.Context, workers ...string) error {
 	scrapes := 0
-	err := until(ctx, patience, func(ctx context.Context) error {
+	err := until(ctx, func(ctx context.Context) error {
 		for _, w := range workers {
 			m, err := t.scrape(ctx, w)
 			if err != nil {

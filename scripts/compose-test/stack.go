@@ -223,7 +223,7 @@ func (t *test) healthy(ctx context.Context, service string) error {
 	if err != nil {
 		return err
 	}
-	err = until(ctx, patience, func(ctx context.Context) error {
+	err = until(ctx, func(ctx context.Context) error {
 		state, err := t.output(ctx, "docker", "inspect", "--format", "{{.State.Status}} {{with .State.Health}}{{.Status}}{{end}}", id)
 		if state = strings.TrimSpace(state); err == nil && state != "running healthy" {
 			err = errors.New("it is " + state)

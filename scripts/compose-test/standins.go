@@ -84,13 +84,13 @@ func (t *test) download(ctx context.Context) error {
 type cached struct{ root, packages, goBuild, modules, jars string }
 
 // once makes a file or a folder under another name and renames it, so that none is left half done.
-func once(path string, make func(to string) error) error {
+func once(path string, fill func(to string) error) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
 	unfinished := fmt.Sprintf("%s.%d.tmp%s", path, os.Getpid(), filepath.Ext(path)) // mmdebstrap goes by the extension
 	defer os.RemoveAll(unfinished)
-	if err := make(unfinished); err != nil {
+	if err := fill(unfinished); err != nil {
 		return err
 	}
 	if err := os.Rename(unfinished, path); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -86,9 +86,9 @@ const patience = 5 * time.Minute
 // wrong is an error that no waiting heals.
 type wrong struct{ error }
 
-// until asks every so often until there is no error, or one that no waiting heals, or the time is over.
-func until(ctx context.Context, limit time.Duration, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not within %v", limit))
+// until asks every so often until there is no error, or one that no waiting heals, or [patience] is at its end.
+func until(ctx context.Context, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not within %v", patience))
 	defer cancel()
 	for {
 		err := ask(ctx)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +22,7 @@ const walkThroughPage = "docs/walk-through.md"
 
 // A page is Markdown whose blocks of sh are commands, each with the block of text after it, if one
 // follows at once, as what they print.
-var commandBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?")
+var commandBlock = regexp.MustCompile("(?ms)^```sh\n(.*?\n)```\n(?:\n```text\n(.*?\n)```\n)?")
 
 // defaultPorts are those that the page speaks of.
 var defaultPorts = map[string]string{
@@ -117,7 +118,7 @@ func (t *test) newShell(ctx context.Context) (*shell, error) {
 		env = append(env, "PATH="+bin+":"+os.Getenv("PATH"))
 	}
 	cmd := t.command(ctx, "bash", "--noprofile", "--norc", "-E", "-o", "pipefail")
-	cmd.Env = append(env, "COMPOSE_PROGRESS=quiet", "COMPOSE_ANSI=never", "NO_COLOR=1")
+	cmd.Env = slices.Concat(env, []string{"COMPOSE_PROGRESS=quiet", "COMPOSE_ANSI=never", "NO_COLOR=1"})
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
