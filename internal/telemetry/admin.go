@@ -111,9 +111,9 @@ func (a *Admin) Handle(path, about string, h http.Handler) {
 	a.endpoints = append(a.endpoints, endpoint{path, about})
 }
 
+// handleProfiles leaves out /debug/pprof/cmdline: --set may have given a key on the command line.
 func (a *Admin) handleProfiles() {
 	a.Handle("/debug/pprof/", "Go's profiles", http.HandlerFunc(pprof.Index))
-	a.mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	a.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	a.mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	a.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
