@@ -66,21 +66,9 @@ func (j *joiner) cut(m *message, t int64, step int) view {
 	return v
 }
 
-// concerned says which sources a message waits for.
+// concerned says which sources a message waits for: the shown ones, and an item the clicked ones as well.
 func (j *joiner) concerned(m *message) func(Source) bool {
-	if m.typ == event.Clicked {
-		return func(s Source) bool { return s.Shown }
-	}
-	clicks, shown := false, false
-	for i := range m.items {
-		if own := or(m.items[i].query, m.query); own != "" {
-			shown = true
-			continue
-		}
-		clicks = clicks || j.usesClicks()
-		shown = shown || j.usesShown()
-	}
-	return func(s Source) bool { return shown && s.Shown || clicks && s.Clicked }
+	return func(s Source) bool { return s.Shown || m.typ != event.Clicked && j.usesClicks() && s.Clicked }
 }
 
 // waitedFor is the step at which the last of the user's earlier clicks in the view is decided.
