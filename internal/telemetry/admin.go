@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,7 +57,7 @@ const (
 type Admin struct {
 	token     atomic.Pointer[string]
 	options   AdminOptions
-	listener  net.Listener
+	listener  *boundedListener
 	mux       *http.ServeMux
 	endpoints []endpoint
 }
@@ -129,7 +128,9 @@ func (a *Admin) Close() error { return a.listener.Close() }
 // or the error that ended it.
 func (a *Admin) Run(ctx context.Context) error {
 	server := &http.Server{
-		Handler:           headers(http.MaxBytesHandler(a.mux, adminBodyBytes)),
+		Handler:           a.listener.busy(headers(http.MaxBytesHandler(a.mux, adminBodyBytes))),
+		ConnState:         a.listener.state,
+		ConnContext:       withConn,
 		ReadHeaderTimeout: adminReadHeader,
 		ReadTimeout:       adminRead,
 		WriteTimeout:      adminWrite,
@@ -203,47 +204,4 @@ func (a *Admin) readyz(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	fmt.Fprint(w, b.String())
-}
-
-// bounded limits how many connections are open at a time; further ones wait in the system's queue.
-func bounded(l net.Listener, most int) net.Listener {
-	return &boundedListener{Listener: l, slots: make(chan struct{}, most), closed: make(chan struct{})}
-}
-
-type boundedListener struct {
-	net.Listener
-	slots  chan struct{}
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (l *boundedListener) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
-	}
-	return &boundedConn{Conn: conn, slots: l.slots}, nil
-}
-
-func (l *boundedListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-type boundedConn struct {
-	net.Conn
-	once  sync.Once
-	slots chan struct{}
-}
-
-func (c *boundedConn) Close() error {
-	err := c.Conn.Close()
-	c.once.Do(func() { <-c.slots })
-	return err
 }

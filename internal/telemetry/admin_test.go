@@ -270,6 +270,42 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
+func TestConnectionsWithoutARequestMakeRoomForProbes(t *testing.T) {
+	for name, sends := range map[string]string{
+		"silent": "", "half a request": "GET /livez HT", "idle": "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
+	} {
+		base, c := serve(t, AdminOptions{})
+		address := strings.TrimPrefix(base, "http://")
+		for range adminConnections {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.Close() })
+			if _, err := io.WriteString(conn, sends); err != nil {
+				t.Fatal(err)
+			}
+			if name == "idle" {
+				if _, err := conn.Read(make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), adminReadHeader/2)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/livez", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := c.Do(r)
+		if err != nil {
+			t.Errorf("%s connections keep a probe out: %v", name, err)
+			continue
+		}
+		answer.Body.Close()
+	}
+}
+
 func TestShutdownEndsIdleConnections(t *testing.T) {
 	base, c := serve(t, AdminOptions{}) // its cleanup waits for Run; goleak sees what stays
 	get(t, c, base+"/livez", "")
