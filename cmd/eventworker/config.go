@@ -34,8 +34,9 @@ Credentials and files that only a running worker needs are checked too, unless
 --for-run=false: a build has them rarely.
 
 With --online Algolia is asked, too, whether each key exists and has the right
-to send events (ACL search). No event is sent. Exits with 2 if a key has not,
-with 1 if Algolia could not be asked.`,
+to send events (ACL search), and with store.kind redis the servers, whether they
+can serve as the store. No event is sent, nothing is stored. Exits with 2 if a
+key has not the right or Redis cannot serve, with 1 if one could not be asked.`,
 		Example: `  eventworker config check --config eventworker.yaml
   eventworker config check --config eventworker.yaml --for-run=false
   eventworker config check --config eventworker.yaml --online
@@ -49,14 +50,15 @@ with 1 if Algolia could not be asked.`,
 			}
 			loaded, err := a.loadConfig(forRun)
 			if err != nil || !online {
-				return a.writeCheck(err, nil, output)
+				return a.writeCheck(err, nil, nil, output)
 			}
 			answers, unsure := askRights(cmd.Context(), &loaded.Config, keysEndpoint)
-			return errors.Join(a.writeCheck(nil, answers, output), onlineVerdict(answers, unsure))
+			store, away := askStore(cmd.Context(), &loaded.Config)
+			return errors.Join(a.writeCheck(nil, answers, store, output), onlineVerdict(answers, store, errors.Join(unsure, away)))
 		},
 	}
 	a.configFlags(cmd)
-	cmd.Flags().BoolVar(&online, "online", false, "ask Algolia for the rights of the keys")
+	cmd.Flags().BoolVar(&online, "online", false, "ask Algolia for the rights of the keys, and Redis whether it can serve")
 	cmd.Flags().StringVar(&keysEndpoint, "keys-endpoint", "", "replaces https://APPID.algolia.net, for tests")
 	if err := cmd.Flags().MarkHidden("keys-endpoint"); err != nil {
 		panic(err) // the flag was defined two lines above
@@ -73,6 +75,8 @@ type checked struct {
 	Problems []checkedProblem `json:"problems"`
 	// Applications are there with --online.
 	Applications []checkedApplication `json:"applications,omitempty"`
+	// Store is there with --online and store.kind redis.
+	Store *checkedStore `json:"store,omitempty"`
 }
 
 type checkedProblem struct {
@@ -81,9 +85,9 @@ type checkedProblem struct {
 	Message string `json:"message"`
 }
 
-// writeCheck writes the mistakes and what the API said: they are the data here, so they go to standard
+// writeCheck writes the mistakes and what the API and the store said: they are the data here, so they go to standard
 // output.
-func (a *app) writeCheck(err error, answers []checkedApplication, output string) error {
+func (a *app) writeCheck(err error, answers []checkedApplication, store *checkedStore, output string) error {
 	var wrong *config.Error
 	if err != nil && !errors.As(err, &wrong) {
 		return err
@@ -93,10 +97,11 @@ func (a *app) writeCheck(err error, answers []checkedApplication, output string)
 		problems = wrong.Problems
 	}
 	if output == "json" {
-		doc := checked{Schema: "eventworker.config-check/v1", OK: wrong == nil, Problems: []checkedProblem{}, Applications: answers}
+		doc := checked{Schema: "eventworker.config-check/v1", OK: wrong == nil, Problems: []checkedProblem{}, Applications: answers, Store: store}
 		for _, answer := range answers {
 			doc.OK = doc.OK && answer.OK
 		}
+		doc.OK = doc.OK && (store == nil || store.OK)
 		for _, p := range problems {
 			doc.Problems = append(doc.Problems, checkedProblem(p))
 		}
@@ -114,6 +119,11 @@ func (a *app) writeCheck(err error, answers []checkedApplication, output string)
 		}
 		for _, answer := range answers {
 			if _, err := fmt.Fprintf(a.out, "application %s: %s\n", answer.Name, answer.Message); err != nil {
+				return err
+			}
+		}
+		if store != nil {
+			if _, err := fmt.Fprintf(a.out, "store %s: %s\n", store.Kind, store.Message); err != nil {
 				return err
 			}
 		}

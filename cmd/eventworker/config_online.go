@@ -7,9 +7,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"eventworker/internal/config"
 	"eventworker/internal/insights"
+	"eventworker/internal/querystore"
+	"eventworker/internal/worker"
 )
 
 // checkedApplication is what config check --online says of one application.
@@ -19,6 +22,48 @@ type checkedApplication struct {
 	OK      bool     `json:"ok"`
 	Rights  []string `json:"rights,omitempty"`
 	Message string   `json:"message"`
+}
+
+// checkedStore is what config check --online says of a store across a network.
+type checkedStore struct {
+	Kind    string `json:"kind"`
+	OK      bool   `json:"ok"`
+	Message string `json:"message"`
+}
+
+// storeAnswers bounds how long the store is waited for.
+const storeAnswers = 15 * time.Second
+
+// askStore asks Redis whether it can serve as the store, and leaves nothing there. answer is nil for other
+// stores; unsure is nil unless Redis could not be asked.
+func askStore(ctx context.Context, cfg *config.Config) (answer *checkedStore, unsure error) {
+	if cfg.Store.Kind != "redis" {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeAnswers)
+	defer cancel()
+	answer = &checkedStore{Kind: cfg.Store.Kind}
+	options, err := worker.RedisOptions(cfg)
+	if err == nil {
+		err = askRedis(ctx, options)
+	}
+	if err == nil {
+		answer.OK, answer.Message = true, "it answers, evicts nothing, and the key prefix is free or this group's"
+		return answer, nil
+	}
+	answer.Message = err.Error()
+	if away := (*querystore.RedisError)(nil); errors.As(err, &away) {
+		unsure = fmt.Errorf("store: %w", err)
+	}
+	return answer, unsure
+}
+
+func askRedis(ctx context.Context, options querystore.RedisOptions) error {
+	store, err := querystore.OpenRedis(options)
+	if err != nil {
+		return err
+	}
+	return errors.Join(store.Ask(ctx), store.Close())
 }
 
 // askRights asks the API for the rights of each key that a worker with this configuration would use. It
@@ -69,9 +114,9 @@ func listed(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// onlineVerdict is the error of what was heard: refused keys are mistakes in the configuration; what
-// could not be asked is a failure.
-func onlineVerdict(answers []checkedApplication, unsure error) error {
+// onlineVerdict is the error of what was heard: refused keys, and a store that cannot serve, are mistakes in the
+// configuration; what could not be asked is a failure.
+func onlineVerdict(answers []checkedApplication, store *checkedStore, unsure error) error {
 	if unsure != nil {
 		return unsure
 	}
@@ -83,6 +128,9 @@ func onlineVerdict(answers []checkedApplication, unsure error) error {
 	}
 	if refused > 0 {
 		return withCode(exitUsage, "", fmt.Errorf("%s cannot deliver", plural(refused, "application")))
+	}
+	if store != nil && !store.OK {
+		return withCode(exitUsage, "", errors.New("the store cannot be used"))
 	}
 	return nil
 }

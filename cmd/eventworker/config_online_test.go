@@ -7,6 +7,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"eventworker/internal/realtest"
 )
 
 // keyServer is the part of Algolia's API that knows keys; it counts everything else.
@@ -98,5 +102,50 @@ func TestConfigCheckOnlineDoesNotAskWithAWrongConfiguration(t *testing.T) {
 	}
 	if r := call(t, nil, "config", "check", "--online", "--for-run=false"); r.code != exitUsage {
 		t.Errorf("without the keys that are to be asked for: %+v", r)
+	}
+}
+
+func TestConfigCheckOnlineSaysThatRedisIsAway(t *testing.T) {
+	inDir(t, map[string]string{"c.yaml": onlineConfig})
+	url, _ := keyServer(t, map[string]string{"APPIDEU123 key-of-eu": `"search"`})
+	r := call(t, nil, "config", "check", "-c", "c.yaml", "--online", "--keys-endpoint", url, "--set", "insights.only=eu",
+		"--set", "store.kind=redis", "--set", "store.redis.addresses=127.0.0.1:1", "--set", "store.redis.password=secret-of-redis")
+	if r.code != exitFailed || !strings.Contains(r.out, "store redis: querystore: redis: connect: ") || strings.Contains(r.out+r.err, "secret-of-redis") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestConfigCheckOnlineAsksRedisAndLeavesNothingThere(t *testing.T) {
+	server := realtest.OwnRedis(t)
+	inDir(t, map[string]string{"c.yaml": onlineConfig})
+	url, _ := keyServer(t, map[string]string{"APPIDEU123 key-of-eu": `"search"`})
+	c := redis.NewClient(&redis.Options{Addr: server.Addr})
+	defer c.Close()
+	check := func() (doc checked, code int) {
+		t.Helper()
+		r := call(t, nil, "config", "check", "-c", "c.yaml", "--online", "--keys-endpoint", url, "--set", "insights.only=eu",
+			"--set", "store.kind=redis", "--set", "store.redis.addresses="+server.Addr, "-o", "json")
+		if err := json.Unmarshal([]byte(r.out), &doc); err != nil || doc.Store == nil {
+			t.Fatalf("%v in %+v", err, r)
+		}
+		return doc, r.code
+	}
+	if doc, code := check(); code != exitOK || !doc.OK || !doc.Store.OK {
+		t.Errorf("one that can serve: %d %+v", code, doc.Store)
+	}
+	if n, err := c.DBSize(t.Context()).Result(); n != 0 || err != nil {
+		t.Errorf("the check left %d keys (%v)", n, err)
+	}
+	if err := c.HSet(t.Context(), "eventworker:store", "group", "others", "layout", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if doc, code := check(); code != exitUsage || doc.OK || !strings.Contains(doc.Store.Message, `"others"`) {
+		t.Errorf("a prefix of others: %d %+v", code, doc.Store)
+	}
+	if err := c.ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if doc, code := check(); code != exitUsage || doc.OK || !strings.Contains(doc.Store.Message, "noeviction") {
+		t.Errorf("one that evicts: %d %+v", code, doc.Store)
 	}
 }

@@ -176,6 +176,15 @@ func (s *RedisStore) Check(ctx context.Context) error {
 	return s.check(ctx, client)
 }
 
+// Ask is Check, but leaves nothing on the servers.
+func (s *RedisStore) Ask(ctx context.Context) error {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return s.inspect(ctx, client, false)
+}
+
 // Open takes the section of a task and reads what its effects cover. Another worker that has it open gets a
 // [LostError] with its next call.
 func (s *RedisStore) Open(task int32) (Section, error) {

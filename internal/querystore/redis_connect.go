@@ -168,20 +168,25 @@ func (s *RedisStore) check(ctx context.Context, client redis.UniversalClient) er
 	if fresh {
 		return nil
 	}
-	err := eachMaster(ctx, client, func(ctx context.Context, node *redis.Client) error { return s.checkPolicy(ctx, node) })
-	if err == nil {
-		err = s.checkOwner(ctx, client)
-	}
-	if unfit := (*UnfitError)(nil); errors.As(err, &unfit) {
+	if err := s.inspect(ctx, client, true); err != nil {
 		return err
-	}
-	if err != nil {
-		return &RedisError{Task: -1, Op: "connect", Err: err}
 	}
 	s.mu.Lock()
 	s.checked = time.Now()
 	s.mu.Unlock()
 	return nil
+}
+
+// inspect looks at servers and prefix; claim takes the prefix for this group where nobody has it.
+func (s *RedisStore) inspect(ctx context.Context, client redis.UniversalClient, claim bool) error {
+	err := eachMaster(ctx, client, func(ctx context.Context, node *redis.Client) error { return s.checkPolicy(ctx, node) })
+	if err == nil {
+		err = s.checkOwner(ctx, client, claim)
+	}
+	if unfit := (*UnfitError)(nil); err == nil || errors.As(err, &unfit) {
+		return err
+	}
+	return &RedisError{Task: -1, Op: "connect", Err: err}
 }
 
 func eachMaster(ctx context.Context, client redis.UniversalClient, do func(context.Context, *redis.Client) error) error {
@@ -217,15 +222,20 @@ func (s *RedisStore) checkPolicy(ctx context.Context, node *redis.Client) error 
 }
 
 // checkOwner makes sure that the prefix is this group's, and its layout the known one.
-func (s *RedisStore) checkOwner(ctx context.Context, client redis.UniversalClient) error {
+func (s *RedisStore) checkOwner(ctx context.Context, client redis.UniversalClient, claim bool) error {
 	key := s.opts.KeyPrefix + keyStore
-	group, layout := redis.NewBoolCmd(ctx, "hsetnx", key, "group", s.opts.Group), redis.NewBoolCmd(ctx, "hsetnx", key, "layout", layoutVersion)
+	var cmds []redis.Cmder
+	if claim {
+		cmds = append(cmds, redis.NewBoolCmd(ctx, "hsetnx", key, "group", s.opts.Group), redis.NewBoolCmd(ctx, "hsetnx", key, "layout", layoutVersion))
+	}
 	values := redis.NewMapStringStringCmd(ctx, "hgetall", key)
-	if err := s.run(ctx, client, []redis.Cmder{group, layout, values}); err != nil {
+	if err := s.run(ctx, client, append(cmds, values)); err != nil {
 		return err
 	}
 	have := values.Val()
 	switch {
+	case !claim && len(have) == 0: // the first worker takes it
+		return nil
 	case have["layout"] != layoutVersion:
 		return &UnfitError{fmt.Sprintf("the keys at key_prefix %q are of layout %s, this program knows %s: give it a prefix of its own", s.opts.KeyPrefix, have["layout"], layoutVersion)}
 	case have["group"] != s.opts.Group:
