@@ -102,7 +102,11 @@ func (a *app) dlqDiscard(cmd *cobra.Command, c *discard) error {
 	if !c.dryRun && plan.Count > 0 {
 		done, err = d.Discard(ctx, plan, who(), c.ask.note)
 		a.audit(dlq.Audit{By: who(), Action: "dlq.discard", Filter: plan.Filter, Topic: d.Topics.DeadLetter, Count: done, Note: c.ask.note, Result: resultOf(ctx, err)})
-		fmt.Fprintf(a.err, "discarded %s of %s letters\n", dlq.Thousands(done), dlq.Thousands(plan.Count))
+		line := fmt.Sprintf("discarded %s of %s letters", dlq.Thousands(done), dlq.Thousands(plan.Count))
+		if err == nil && done < plan.Count {
+			line += ": the others were replayed or discarded meanwhile"
+		}
+		fmt.Fprintln(a.err, line)
 	}
 	if c.out.format == "json" {
 		err = errors.Join(err, writeDocument(a.out, &discardDocument{plan, done, c.dryRun}))

@@ -93,9 +93,13 @@ func (d *Desk) Close() { d.in.Close() }
 func (d *Desk) Bounds(ctx context.Context, topic string) ([]consume.LogBounds, error) {
 	bounds, err := d.in.Bounds(ctx, topic)
 	if errors.Is(err, kafka.UnknownTopicOrPartition) && topic == d.Topics.DeadLetter {
-		return nil, fmt.Errorf("%w: no dead letter was written yet, or kafka.dead_letter_topic names another one", err)
+		return nil, noLetters(err)
 	}
 	return bounds, err
+}
+
+func noLetters(err error) error {
+	return fmt.Errorf("%w: no dead letter was written yet, or kafka.dead_letter_topic names another one", err)
 }
 
 // Read calls fn for all records that a topic of the desk holds now, partition by partition. The record
@@ -125,6 +129,9 @@ func (d *Desk) Read(ctx context.Context, topic string, fn func(partition int32, 
 // setting cannot be read, or there is no limit.
 func (d *Desk) Retention(ctx context.Context) (keeps time.Duration, known bool, err error) {
 	settings, err := d.in.Settings(ctx, d.Topics.DeadLetter, "retention.ms")
+	if errors.Is(err, kafka.UnknownTopicOrPartition) {
+		err = noLetters(fmt.Errorf("topic %s does not exist: %w", d.Topics.DeadLetter, err))
+	}
 	if err != nil {
 		return 0, false, err
 	}

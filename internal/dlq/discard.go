@@ -99,8 +99,9 @@ func (d *Desk) PlanDiscard(ctx context.Context, f *Filter, mask *Masker, progres
 	return out, nil
 }
 
-// Discard marks what was pinned. The letters stay in their topic, and their marks can be taken back by
-// nobody but a later state. done says how many are marked, also when an error ends it.
+// Discard marks what was pinned, but for what was replayed or discarded since. The letters stay in their
+// topic, and their marks can be taken back by nobody but a later state. done says how many are marked, also
+// when an error ends it.
 func (d *Desk) Discard(ctx context.Context, p *Discarding, by, note string) (done int64, err error) {
 	if note == "" {
 		return 0, callf("eventworker dlq discard --help", "discarding wants a note that says why")
@@ -110,7 +111,15 @@ func (d *Desk) Discard(ctx context.Context, p *Discarding, by, note string) (don
 		return 0, err
 	}
 	defer w.Close(context.Background()) // nothing is queued
-	for batch := range slices.Chunk(p.keys, maxStateBatch) {
+	states, _, err := d.readStates(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	keys := slices.DeleteFunc(slices.Clone(p.keys), func(k discarded) bool {
+		s, noted := states[k.source]
+		return noted && (s.ReplayID != k.replay || s.Status == deadletter.StateDiscarded)
+	})
+	for batch := range slices.Chunk(keys, maxStateBatch) {
 		if err := ctx.Err(); err != nil {
 			return done, err
 		}

@@ -2,7 +2,10 @@ package dlq
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/segmentio/kafka-go"
 
 	"eventworker/internal/consume"
 )
@@ -63,11 +66,18 @@ func (d *Desk) Tail(ctx context.Context, f *Filter, o TailOptions, fn func(*Coll
 // look reads what came since the last look; from moves on.
 func (d *Desk) look(ctx context.Context, f *Filter, o *TailOptions, t *tally, from map[int32]int64, fn func(*Collapsed) error) error {
 	bounds, err := d.Bounds(ctx, d.Topics.DeadLetter)
+	if errors.Is(err, kafka.UnknownTopicOrPartition) { // it is made anew: everything in it will be new
+		clear(from)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	s := Snapshot{Topic: d.Topics.DeadLetter, Partitions: len(bounds), At: time.Now().UTC()}
 	for _, b := range bounds {
+		if from[b.Partition] < b.Start || from[b.Partition] > b.End { // retention was faster, or it was made anew
+			from[b.Partition] = b.Start
+		}
 		s.Ranges = append(s.Ranges, f.narrowTail(Range{b.Partition, from[b.Partition], b.End}, b)...)
 	}
 	w := rower{mask: o.Mask, limits: o.Limits}
