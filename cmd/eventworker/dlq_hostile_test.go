@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -186,5 +187,14 @@ func TestAfterALimitedPlanANewOneIsOffered(t *testing.T) {
 	}
 	if d.call(exitOK, "replay", "--reason", "rejected", "--max", "2", "--yes"); d.replayTopic() != 3 {
 		t.Errorf("%d letters", d.replayTopic())
+	}
+}
+
+func TestTimesAfterTheLastYearAreStillTimes(t *testing.T) {
+	for _, ms := range []int64{1_764_000_000_000_000, 1<<63 - 1} {
+		text := isoTime(time.UnixMilli(ms).Add(95 * time.Hour))
+		if _, err := time.Parse(time.RFC3339, text); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -177,7 +177,14 @@ func (s *outStyle) time(at time.Time) string {
 	return "in " + span(at.Sub(s.now))
 }
 
-func isoTime(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+// isoTime is RFC 3339, which ends with the year 9999: what claims to be later, such as microseconds that were
+// taken for milliseconds, is told as its last moment.
+func isoTime(at time.Time) string {
+	if at = at.UTC(); at.Year() > 9999 {
+		at = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
+	}
+	return at.Format("2006-01-02T15:04:05.000Z07:00")
+}
 
 // span writes how long something takes in its largest unit.
 func span(d time.Duration) string {

@@ -13,6 +13,9 @@ type Payload struct {
 	Type, Application, User, Authenticated []byte
 	// Timestamp is the message's own, in milliseconds; 0: none, or none that can be read.
 	Timestamp int64
+
+	// inside are the texts in a token that is an array or an object, which it must not be.
+	inside [][]byte
 }
 
 // peek reads the fields that filters and deadlines need from the top level of an object. It reads no
@@ -99,10 +102,40 @@ func (p *Payload) set(name, value []byte) bool {
 	default:
 		return false
 	}
-	if text, ok := unquote(value); ok && *to == nil {
+	text, ok := unquote(value)
+	switch {
+	case ok && *to == nil:
 		*to = text
+	case !ok && (to == &p.User || to == &p.Authenticated):
+		p.inside = append(p.inside, texts(value)...)
 	}
 	return true
+}
+
+// maxInside bounds the texts of a token that is none.
+const maxInside = 32
+
+// texts are the texts in a value, without the names of members.
+func texts(value []byte) (list [][]byte) {
+	t := tolerant{b: value}
+	for t.i < len(t.b) && len(list) < maxInside {
+		if t.b[t.i] != '"' {
+			t.i++
+			continue
+		}
+		start := t.i
+		if _, ok := t.text(); !ok {
+			return list
+		}
+		end := t.i
+		if t.space(); t.take(':') {
+			continue
+		}
+		if text, ok := unquote(t.b[start:end]); ok && len(text) > 0 {
+			list = append(list, text)
+		}
+	}
+	return list
 }
 
 func unquote(value []byte) ([]byte, bool) {

@@ -205,5 +205,5 @@ func (l *Letter) Tokens() [][]byte {
 			tokens = append(tokens, t)
 		}
 	}
-	return tokens
+	return append(tokens, p.inside...)
 }
