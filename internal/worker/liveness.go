@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"eventworker/internal/config"
 	"eventworker/internal/consume"
 	"eventworker/internal/insights"
 	"eventworker/internal/telemetry"
@@ -308,14 +309,29 @@ func (w *Worker) generalExcuse(k *consume.Status) string {
 		return "no generation runs"
 	}
 	for i, d := range g.deliverers {
-		if d == nil || d.Load().Events == 0 {
+		if d == nil {
 			continue
 		}
-		if s := w.apps[i].Status(); s.Paused {
+		load := d.Load()
+		if load.Events == 0 {
+			continue
+		}
+		s := w.apps[i].Status()
+		switch {
+		case s.Paused:
 			return "delivery to " + w.apps[i].Name() + " is paused by hand"
-		} else if s.State != insights.StateOK {
+		case s.State != insights.StateOK:
 			return "application " + w.apps[i].Name() + " is " + string(s.State) + ": " + s.Why
+		case time.Since(s.Last.At) < w.stallLimit() && queuedByRate(load.Events, w.config()):
+			return fmt.Sprintf("%d events of application %s go out at delivery.max_events_per_second", load.Events, w.apps[i].Name())
 		}
 	}
 	return ""
+}
+
+// queuedByRate says whether more events wait than the rate lets through in admin.stall_after: those of one
+// task may stand behind all those of the others.
+func queuedByRate(events int, c *config.Config) bool {
+	rate := c.Delivery.MaxEventsPerSecond
+	return rate > 0 && float64(events) > float64(rate)*c.Admin.StallAfter.Seconds()
 }

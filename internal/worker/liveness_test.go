@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"eventworker/internal/config"
 	"eventworker/internal/consume"
 )
 
@@ -143,6 +144,19 @@ func TestPartitionsHaveTheirStates(t *testing.T) {
 	o.wait(11*time.Minute, consume.PartitionStatus{Topic: "events", Frontier: 2, Next: 2, End: 2})
 	if got := o.views()[0].State; got != partitionOK {
 		t.Errorf("long after it went back: %s", got)
+	}
+}
+
+func TestALongQueueUnderTheRateIsAReason(t *testing.T) {
+	c := &config.Config{Admin: config.Admin{StallAfter: 5 * time.Minute}}
+	for _, q := range []struct {
+		rate, events int
+		want         bool
+	}{{0, 1 << 30, false}, {10, 3000, false}, {10, 3001, true}, {1000, 100_000, false}} {
+		c.Delivery.MaxEventsPerSecond = q.rate
+		if got := queuedByRate(q.events, c); got != q.want {
+			t.Errorf("%d events at %d a second: %t", q.events, q.rate, got)
+		}
 	}
 }
 
