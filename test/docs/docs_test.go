@@ -97,7 +97,7 @@ func anchors(text string) []string {
 	return found
 }
 
-var fence = regexp.MustCompile("(?ms)^```ya?ml\n(.*?)^```")
+var fence = regexp.MustCompile("(?s)\n```ya?ml\n(.*?\n)```")
 
 // TestConfigurationInPagesIsTaken loads each YAML block whose keys are all those of the worker. Other
 // blocks are Compose's, Kubernetes' or Prometheus'.
@@ -174,7 +174,7 @@ func begins(known map[string]bool, name string) bool {
 }
 
 // A command in a block or in back quotes: eventworker, then words that may name commands.
-var command = regexp.MustCompile("(?m)(?:`|\\$ |^)eventworker((?: [a-z][a-z-]*)+)")
+var command = regexp.MustCompile("(?:[\n`]|\\$ )eventworker((?: [a-z][a-z-]*)+)")
 
 func TestCommandsInPagesExist(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "eventworker")
@@ -183,7 +183,7 @@ func TestCommandsInPagesExist(t *testing.T) {
 	}
 	exists := map[string]bool{}
 	for path, text := range pages(t) {
-		for _, m := range command.FindAllStringSubmatch(text, -1) {
+		for _, m := range command.FindAllStringSubmatch("\n"+text, -1) {
 			words := strings.Fields(m[1])
 			name := words[0]
 			if len(words) > 1 && (name == "dlq" || name == "group" || name == "config" || name == "store") {
