@@ -182,6 +182,9 @@ func (s *redisSection) write(ctx context.Context) error {
 		}
 		o.cmds = s.appendBumps(ctx, o.cmds, nodes)
 		err := s.send(ctx, o.cmds)
+		if wrongType(err) {
+			err = s.sendOnce(ctx, o.cmds)
+		}
 		o.adds.free((*addCmd).empty)
 		if err == nil {
 			err = s.bumped(o.cmds[len(o.cmds)-len(nodes):])
@@ -265,6 +268,9 @@ func (s *redisSection) addPiece(ctx context.Context, p outPiece) (size int) {
 }
 
 // touch is the command that lets the time to live of sets begin anew, and bounds them if it is to.
+//
+// It stands behind those that add. A worker that dies in between may leave sets that live for ever, until they are
+// written to again: they are, since what was not acknowledged is read again from Kafka.
 func (s *redisSection) touch(ctx context.Context, pieces []outPiece, trim bool) redis.Cmder {
 	o := &s.out
 	from := len(o.args)
@@ -301,6 +307,25 @@ func (s *redisSection) send(ctx context.Context, cmds []redis.Cmder) error {
 		cmd.SetErr(nil)
 	}
 	return s.store.run(ctx, s.client, cmds)
+}
+
+// sendOnce sends commands again once those keys are removed that hold something else than a sorted set, which would
+// hold up the task for good.
+func (s *redisSection) sendOnce(ctx context.Context, cmds []redis.Cmder) error {
+	var removals []redis.Cmder
+	for _, cmd := range cmds {
+		if args := cmd.Args(); wrongType(cmd.Err()) && args[0] == zadd {
+			removals = append(removals, redis.NewIntCmd(ctx, "unlink", args[1]))
+		}
+	}
+	if err := s.store.run(ctx, s.client, removals); err != nil {
+		return err
+	}
+	s.store.warnStrange()
+	for _, cmd := range cmds {
+		cmd.SetErr(nil)
+	}
+	return s.send(ctx, cmds)
 }
 
 func anyNoScript(cmds []redis.Cmder) bool {
