@@ -176,8 +176,7 @@ func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) erro
 		cmds = append(cmds, s.pageOf(ctx, &sets[i], page, scored))
 	}
 	a.cmds = cmds
-	err := s.store.run(ctx, s.client, cmds)
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err := worst(cmds, s.store.run(ctx, s.client, cmds)); err != nil {
 		return err
 	}
 	if err := s.looked(cmds[:looks]); err != nil {
@@ -185,11 +184,29 @@ func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) erro
 	}
 	for i := range sets {
 		set := &sets[i]
+		if wrongType(cmds[looks+i].Err()) {
+			s.store.warnStrange() // it counts as empty, until the worker writes to it
+		}
 		if !s.take(set, membersOf(cmds[looks+i]), page, scored) {
 			s.store.outside.Store(true)
 			return s.read(ctx, sets[i:], page)
 		}
 		s.out.of(set.key, set.put)
+	}
+	return nil
+}
+
+// worst is what makes an exchange worthless, of which run gave err: neither a beacon that is missing nor a key of
+// another type does.
+func worst(cmds []redis.Cmder, err error) error {
+	passes := func(err error) bool { return err == nil || errors.Is(err, redis.Nil) || wrongType(err) }
+	if !passes(err) {
+		return err
+	}
+	for _, cmd := range cmds {
+		if err := cmd.Err(); !passes(err) {
+			return err
+		}
 	}
 	return nil
 }

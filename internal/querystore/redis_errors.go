@@ -66,6 +66,9 @@ func plain(err error) string {
 	return shown
 }
 
+// wrongType says whether a server found something else at a key than the command is for.
+func wrongType(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "WRONGTYPE") }
+
 // isLost says whether an error is a LostError.
 func isLost(err error) bool {
 	var lost *LostError

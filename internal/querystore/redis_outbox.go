@@ -183,7 +183,7 @@ func (s *redisSection) write(ctx context.Context) error {
 		o.cmds = s.appendBumps(ctx, o.cmds, nodes)
 		err := s.send(ctx, o.cmds)
 		if wrongType(err) {
-			err = s.sendOnce(ctx, o.cmds)
+			err = s.sendAfterRemoval(ctx, o.cmds)
 		}
 		o.adds.free((*addCmd).empty)
 		if err == nil {
@@ -309,9 +309,9 @@ func (s *redisSection) send(ctx context.Context, cmds []redis.Cmder) error {
 	return s.store.run(ctx, s.client, cmds)
 }
 
-// sendOnce sends commands again once those keys are removed that hold something else than a sorted set, which would
+// sendAfterRemoval sends commands again once those keys are removed that hold something else than a sorted set, which would
 // hold up the task for good.
-func (s *redisSection) sendOnce(ctx context.Context, cmds []redis.Cmder) error {
+func (s *redisSection) sendAfterRemoval(ctx context.Context, cmds []redis.Cmder) error {
 	var removals []redis.Cmder
 	for _, cmd := range cmds {
 		if args := cmd.Args(); wrongType(cmd.Err()) && args[0] == zadd {
