@@ -58,7 +58,7 @@ func Load(s Sources) (*Loaded, error) {
 		return nil, err
 	}
 	for _, p := range loaded.Config.problems(s.ForRun) {
-		if !l.isBroken(p.Path) {
+		if !l.unread && !l.isBroken(p.Path) {
 			p.Source = loaded.source(p.Path)
 			l.problems = append(l.problems, p)
 		}
@@ -100,6 +100,8 @@ type loader struct {
 	problems []Problem
 	// broken are the paths whose value could not be read; their rules are not checked.
 	broken map[string]bool
+	// unread says that the file is not there or no YAML: what would be missing then may stand in it.
+	unread bool
 }
 
 func (l *loader) problem(source, path, format string, args ...any) {
@@ -160,11 +162,13 @@ func (l *loader) loadFile(name string) {
 	content, err := readFile(name)
 	if err != nil {
 		l.problem(name, "", "cannot be read: %v", err)
+		l.unread = true
 		return
 	}
 	doc, err := parseYAML(content)
 	if err != nil {
 		l.problem(yamlPlace(name, err), "", "is not YAML: %s", yamlWords(err))
+		l.unread = true
 		return
 	}
 	if doc != nil {
