@@ -182,6 +182,9 @@ func (s *redisSection) write(ctx context.Context) error {
 		}
 		o.cmds = s.appendBumps(ctx, o.cmds, nodes)
 		err := s.send(ctx, o.cmds)
+		if wrongType(err) {
+			err = s.sendAfterRemoval(ctx, o.cmds)
+		}
 		o.adds.free((*addCmd).empty)
 		if err == nil {
 			err = s.bumped(o.cmds[len(o.cmds)-len(nodes):])
@@ -304,6 +307,25 @@ func (s *redisSection) send(ctx context.Context, cmds []redis.Cmder) error {
 		cmd.SetErr(nil)
 	}
 	return s.store.run(ctx, s.client, cmds)
+}
+
+// sendAfterRemoval sends commands again once those keys are removed that hold something else than a sorted set, which would
+// hold up the task for good.
+func (s *redisSection) sendAfterRemoval(ctx context.Context, cmds []redis.Cmder) error {
+	var removals []redis.Cmder
+	for _, cmd := range cmds {
+		if args := cmd.Args(); wrongType(cmd.Err()) && args[0] == zadd {
+			removals = append(removals, redis.NewIntCmd(ctx, "unlink", args[1]))
+		}
+	}
+	if err := s.store.run(ctx, s.client, removals); err != nil {
+		return err
+	}
+	s.store.warnStrange()
+	for _, cmd := range cmds {
+		cmd.SetErr(nil)
+	}
+	return s.send(ctx, cmds)
 }
 
 func anyNoScript(cmds []redis.Cmder) bool {
