@@ -63,9 +63,23 @@ func (s *RedisStore) discover(ctx context.Context) (mode, master string, err err
 	return "", "", &RedisError{Task: -1, Op: "connect", Err: errors.Join(failed...)}
 }
 
-// ask asks one server what it is.
+// ask asks one server what it is. Sentinels may know neither the user nor the database of the servers that they
+// watch, so one that refuses is asked as a sentinel, too.
 func (s *RedisStore) ask(ctx context.Context, address string) (mode, master string, err error) {
-	probe := redis.NewClient(s.options(address, s.opts.Mode == RedisSentinel))
+	mode, master, err = s.askAs(ctx, address, s.opts.Mode == RedisSentinel)
+	var refusal redis.Error
+	if s.opts.Mode != RedisAuto || !errors.As(err, &refusal) {
+		return mode, master, err
+	}
+	if as, name, err := s.askAs(ctx, address, true); as == RedisSentinel {
+		return as, name, err
+	}
+	return mode, master, err
+}
+
+// askAs asks with the credentials for servers, or with those for sentinels.
+func (s *RedisStore) askAs(ctx context.Context, address string, sentinel bool) (mode, master string, err error) {
+	probe := redis.NewClient(s.options(address, sentinel))
 	defer func() { _ = probe.Close() }()
 	info, err := probe.Info(ctx, "server").Result()
 	if err != nil && strings.HasPrefix(err.Error(), "NOPERM") && s.opts.Mode == RedisAuto {
