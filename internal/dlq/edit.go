@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 )
@@ -35,7 +36,7 @@ const MaxEdit = 64 << 10
 // match is a regular expression (RE2) over a text, or over the digits of a number, with the replacement;
 // the value stays text or number unless "as" says string or number.
 type Edit struct {
-	text   []byte // compacted
+	text   []byte // compacted and unescaped
 	merge  bool
 	touch  bool // mayTouch
 	steps  []step
@@ -55,15 +56,16 @@ type step struct {
 
 // ParseEdit reads an edit. The error says which operation is wrong.
 func ParseEdit(text []byte) (*Edit, error) {
-	if len(text) > MaxEdit {
-		return nil, fmt.Errorf("the edit has %d bytes, at most %d are taken", len(text), MaxEdit)
-	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, text); err != nil {
 		return nil, fmt.Errorf("the edit is no JSON: %w", err)
 	}
-	sum := sha256.Sum256(compact.Bytes())
-	e := &Edit{text: compact.Bytes(), digest: hex.EncodeToString(sum[:8])}
+	own := unescaped(compact.Bytes())
+	if len(own) > MaxEdit {
+		return nil, fmt.Errorf("the edit has %d bytes, at most %d are taken", len(own), MaxEdit)
+	}
+	sum := sha256.Sum256(own)
+	e := &Edit{text: own, digest: hex.EncodeToString(sum[:8])}
 	switch e.text[0] {
 	case '{':
 		e.merge = true
@@ -89,6 +91,29 @@ func ParseEdit(text []byte) (*Edit, error) {
 	}
 	e.touch = e.mayTouch()
 	return e, nil
+}
+
+// unescaped writes the characters as they are that JSON need not escape, and that are escaped where a plan
+// is written: what an edit is must not depend on that.
+func unescaped(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		if text[i] != '\\' || i+1 == len(text) {
+			out = append(out, text[i])
+			continue
+		}
+		if text[i+1] == 'u' && i+6 <= len(text) {
+			n, err := strconv.ParseUint(string(text[i+2:i+6]), 16, 16)
+			if r := rune(n); err == nil && (strings.ContainsRune("<>&\u2028\u2029", r) || r >= 0x7f && r < 0xa0) {
+				out = utf8.AppendRune(out, r)
+				i += 5
+				continue
+			}
+		}
+		out = append(out, text[i], text[i+1])
+		i++
+	}
+	return out
 }
 
 // mayTouch says whether the edit could change what the join looks up, or which objects a message has. It is

@@ -102,6 +102,19 @@ type PlanDigests struct {
 	Rules         string `json:"rules"`
 	Configuration string `json:"configuration"`
 	Edit          string `json:"edit,omitempty"`
+	// Plan is over all of the plan but its note: one that was changed by hand is refused.
+	Plan string `json:"plan"`
+}
+
+// seal is the digest of the plan itself.
+func (p *Plan) seal() string {
+	own := *p
+	own.Note, own.Digests.Plan, own.Edit = "", "", nil // the edit has a digest of its own
+	text, err := json.Marshal(&own)
+	if err != nil { // plain values always marshal
+		return err.Error()
+	}
+	return digest(text)
 }
 
 // Example is a letter and what the edit changes in it.
@@ -190,7 +203,11 @@ func (d *Desk) Plan(ctx context.Context, o PlanOptions) (*Plan, Report, error) {
 		return nil, report, err
 	}
 	w.finish(snapshot, &report)
-	return p, report, d.pace(ctx, p, o.Rate)
+	if err := d.pace(ctx, p, o.Rate); err != nil {
+		return nil, report, err
+	}
+	p.Digests.Plan = p.seal()
+	return p, report, nil
 }
 
 // pace sets the plan's rate.
@@ -306,6 +323,9 @@ func ParsePlan(text []byte) (*Plan, error) {
 		if e.Digest() != p.Digests.Edit {
 			return nil, callf("eventworker dlq replay --help", "the plan's edit is not the one that it was made with")
 		}
+	}
+	if p.Digests.Plan != p.seal() {
+		return nil, callf("eventworker dlq replay --help", "the plan is not the one that was made: it was changed by hand, or by another version")
 	}
 	return p, nil
 }

@@ -1,7 +1,10 @@
 package dlq
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -149,6 +152,35 @@ func TestAKeptPlanIsReadAsStrictlyAsAFile(t *testing.T) {
 		}
 		if p, err := o.desk.KeptPlan(t.Context(), "p-00000001"); err == nil {
 			t.Errorf("%s is taken: %+v", text, p)
+		}
+	}
+}
+
+// JSON may be written in several ways: a plan is the same in each, and its edit too.
+func TestAPlanIsTheSameHoweverItIsWritten(t *testing.T) {
+	o := newOffice(t)
+	o.dead(many(6, o.badPrice)...)
+	edit := o.edit("[{\"op\":\"rewrite\",\"path\":\"/items/*/price\",\"match\":\"^(?P<a>[0-9]+),([0-9]+)$\",\"with\":\"$1.$2\"},{\"op\":\"add\",\"path\":\"/x\",\"value\":\"a&b\u009b\u2028\"}]")
+	plan := o.plan("", func(p *PlanOptions) { p.Edit = edit })
+	plan.Note = "said when it was carried out"
+	plain, _ := json.Marshal(plan)
+	indented, _ := json.MarshalIndent(plan, "", "  ")
+	var open bytes.Buffer
+	enc := json.NewEncoder(&open)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(plan); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range [][]byte{plain, indented, open.Bytes(), QuietJSON(open.Bytes())} {
+		if _, err := ParsePlan(text); err != nil {
+			t.Errorf("%v: %s", err, text)
+		}
+	}
+	for _, change := range [][2]string{{`"target":"shop.replay"`, `"target":""`}, {`"letters":"0-2"`, `"letters":"1-3"`}, {`"max_replays":3`, `"max_replays":9`}, {`"group":"g"`, `"group":"h"`}} {
+		wrong := strings.Replace(string(plain), change[0], change[1], 1)
+		var call *CallError
+		if _, err := ParsePlan([]byte(wrong)); wrong == string(plain) || !errors.As(err, &call) {
+			t.Errorf("%s: %v", change[1], err)
 		}
 	}
 }
