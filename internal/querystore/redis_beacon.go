@@ -78,6 +78,9 @@ func (s *redisSection) merge(fields map[string]string, first bool) {
 		}
 		n, err := strconv.ParseUint(number, 10, 16)
 		c, ok := parseCoverage(value)
+		if err == nil && n < OutsideSource-1 {
+			s.least = max(s.least, int(n)+1)
+		}
 		if err == nil && ok && int(n) < len(said) {
 			said[n] = c
 		}

@@ -114,20 +114,22 @@ if #ARGV > 2 then redis.call('HSET', KEYS[1], unpack(ARGV, 3)) end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1`),
 	// topic gives a topic's number, a new one if it has none.
-	// KEYS: the topics. ARGV: the topic.
+	// KEYS: the topics. ARGV: the topic, the least number that a new one may have.
 	topic: newScript(`
 local n = redis.call('HGET', KEYS[1], 't:' .. ARGV[1])
 if n then return tonumber(n) end
+if tonumber(redis.call('HGET', KEYS[1], 'next') or '0') < tonumber(ARGV[2]) then redis.call('HSET', KEYS[1], 'next', ARGV[2]) end
 n = redis.call('HINCRBY', KEYS[1], 'next', 1) - 1
 redis.call('HSET', KEYS[1], 't:' .. ARGV[1], n)
 return n`),
 	// retire gives a topic that was made anew another number, unless another task has done it; the old
 	// one's records are passed over from now on.
-	// KEYS: the topics. ARGV: the topic, its old number.
+	// KEYS: the topics. ARGV: the topic, the least number that a new one may have, its old one.
 	retire: newScript(`
 local n = redis.call('HGET', KEYS[1], 't:' .. ARGV[1])
-redis.call('HSET', KEYS[1], 'dead:' .. ARGV[2], 1)
-if n and n ~= ARGV[2] then return tonumber(n) end
+redis.call('HSET', KEYS[1], 'dead:' .. ARGV[3], 1)
+if n and n ~= ARGV[3] then return tonumber(n) end
+if tonumber(redis.call('HGET', KEYS[1], 'next') or '0') < tonumber(ARGV[2]) then redis.call('HSET', KEYS[1], 'next', ARGV[2]) end
 n = redis.call('HINCRBY', KEYS[1], 'next', 1) - 1
 redis.call('HSET', KEYS[1], 't:' .. ARGV[1], n)
 return n`),

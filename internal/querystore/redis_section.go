@@ -27,11 +27,14 @@ type redisSection struct {
 	numbers map[string]uint16
 	dead    map[uint16]bool // numbers of topics that were made anew
 	covered []Coverage      // by source
-	before  int64           // records whose time is before it have expired
-	out     outbox
-	ahead   prefetched
-	key     []byte
-	rec     Record
+	// least is the least number that a topic without one may get. The hash of the topics may be lost while records
+	// with its numbers are left on other masters: those must not pass for another topic's.
+	least  int
+	before int64 // records whose time is before it have expired
+	out    outbox
+	ahead  prefetched
+	key    []byte
+	rec    Record
 
 	beacon beacon
 	lost   atomic.Pointer[LostError]
@@ -119,7 +122,7 @@ func (s *redisSection) Source(topic string) uint16 {
 	if n, ok := s.numbers[topic]; ok {
 		return n
 	}
-	n, err := s.number(scripts.topic, topic)
+	n, err := s.number(scripts.topic, topic, s.least)
 	if err != nil {
 		_ = s.loses("the number of a topic could not be had: " + plain(err))
 		return OutsideSource - 1
@@ -278,7 +281,7 @@ func (s *redisSection) Reset() error {
 		return err
 	}
 	for topic, old := range s.numbers {
-		n, err := s.number(scripts.retire, topic, strconv.Itoa(int(old)))
+		n, err := s.number(scripts.retire, topic, s.least, strconv.Itoa(int(old)))
 		if err != nil {
 			return s.fails("reset", err)
 		}

@@ -84,3 +84,35 @@ func TestRedisThatIsFullTakesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The numbers of topics may be lost while records with them are left on other masters of a cluster. A topic then
+// gets a number that none had: old records do not pass for those of another one.
+func TestRedisGivesLostNumbersOfTopicsToNoOther(t *testing.T) {
+	address := realtest.Redis(t)
+	opts := redisOptions(address)
+	store := newRedis(t, opts)
+	s := openRemote(t, store, 0)
+	first, second := s.Source("first"), s.Source("second")
+	e := list("u", 1000, 1, "sku")
+	e.place.Source = second
+	write(t, s, e)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := redis.NewClient(&redis.Options{Addr: address})
+	defer c.Close()
+	if err := c.Del(t.Context(), opts.KeyPrefix+keyTopics).Err(); err != nil {
+		t.Fatal(err)
+	}
+	again := openRemote(t, store, 0)
+	for _, topic := range []string{"second", "third"} {
+		if n := again.Source(topic); n == first || n == second {
+			t.Errorf("%s has the number %d; %d and %d were first's and second's", topic, n, first, second)
+		} else if c := again.Coverage(n); c != (Coverage{}) {
+			t.Errorf("%s is covered: %+v", topic, c)
+		}
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
