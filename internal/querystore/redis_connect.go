@@ -123,7 +123,9 @@ func onlyMaster(ctx context.Context, probe *redis.Client) (string, error) {
 func (s *RedisStore) options(address string, sentinel bool) *redis.Options {
 	u := s.universal("")
 	o := u.Simple()
-	o.Addr, o.PoolSize = address, 1
+	// One is used. A pool that fails as often as it has connections goes on trying in the background for a second
+	// after it was closed.
+	o.Addr, o.PoolSize = address, 4
 	if sentinel {
 		o.Username, o.CredentialsProviderContext, o.DB = "", s.credentials(s.opts.SentinelUsername, s.opts.SentinelPassword), 0
 	}
