@@ -69,11 +69,14 @@ func (h *held) partition(ctx context.Context, topic string, b consume.LogBounds)
 		h.lost = true
 		from = b.Start
 	}
+	names := map[string]string{} // a million letters share the names of their topics
 	_, err := h.d.in.Read(ctx, consume.LogRange{Topic: topic, Partition: b.Partition, From: from, To: b.End}, func(records []consume.Record, _ int64) error {
 		for i := range records {
 			l := LetterOf(b.Partition, &records[i])
 			if string(l.raw[slotReplayID]) == h.p.ID {
-				h.have[l.Source()] = PlanTarget{Topic: topic, Partition: b.Partition, Offset: records[i].Offset}
+				source := l.Source()
+				source.Topic = intern(names, source.Topic)
+				h.have[source] = PlanTarget{Topic: topic, Partition: b.Partition, Offset: records[i].Offset}
 			}
 		}
 		return nil

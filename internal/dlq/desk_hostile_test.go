@@ -117,6 +117,15 @@ func TestADiscardLeavesAloneWhatWasDecidedMeanwhile(t *testing.T) {
 	}
 }
 
+// The contract allows timestamps up to 2⁶³−1.
+func TestTheDeadlineOfAnEventInTheFarFutureIsNotPast(t *testing.T) {
+	c := &counter{causes: map[string]*causeCount{}, now: time.Now().UnixMilli(), options: &StatsOptions{Limits: Limits{MaxAge: 95 * time.Hour}}}
+	l := LetterOf(0, &consume.Record{Value: []byte(`{"timestamp":9223372036854775807}`)})
+	if err := c.take(l); err != nil || c.causes[""].Past != 0 {
+		t.Errorf("%+v, %v", c.causes[""], err)
+	}
+}
+
 // A token that is no text is one all the same.
 func TestTokensInOtherFormsAreMasked(t *testing.T) {
 	mask := NewMasker([]byte("key"))

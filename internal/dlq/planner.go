@@ -60,6 +60,7 @@ type planner struct {
 	seen     map[Coordinates]place // of letters that are planned, parked or refused
 	examples map[string]int        // by cause
 	planned  int64                 // and parked
+	names    map[string]string
 }
 
 type verdictKey struct{ verdict, cause string }
@@ -83,7 +84,7 @@ type place struct {
 func newPlanner(d *Desk, p *Plan, o *PlanOptions, states map[Coordinates]deadletter.State) *planner {
 	w := &planner{
 		d: d, plan: p, o: o, judge: judge{opts: o.Check, edit: o.Edit}, states: states, inputs: map[string]bool{},
-		verdicts: map[verdictKey]*Verdict{}, letters: map[int32][]planned{}, seen: map[Coordinates]place{}, examples: map[string]int{},
+		verdicts: map[verdictKey]*Verdict{}, letters: map[int32][]planned{}, seen: map[Coordinates]place{}, names: map[string]string{}, examples: map[string]int{},
 	}
 	for _, topic := range d.Topics.Inputs {
 		w.inputs[topic] = true
@@ -102,6 +103,7 @@ func (w *planner) take(ctx context.Context, l *Letter) error {
 		return nil
 	}
 	at := l.Source()
+	at.Topic = intern(w.names, at.Topic)
 	earlier, again := w.seen[at]
 	if again && earlier.replay == l.ReplayID() {
 		w.note(l, Duplicate, nil, false)

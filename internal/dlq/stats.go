@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -138,7 +139,7 @@ func (c *counter) take(l *Letter) error {
 func (c *counter) reckon(one *causeCount, l *Letter) {
 	limits := &c.options.Limits
 	deadline := int64(0)
-	if t := l.EventTime(); t > 0 && limits.MaxAge > 0 {
+	if t := l.EventTime(); t > 0 && t < math.MaxInt64-limits.MaxAge.Milliseconds() && limits.MaxAge > 0 {
 		deadline = t + limits.MaxAge.Milliseconds()
 	}
 	if limits.Retention > 0 {

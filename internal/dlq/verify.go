@@ -124,6 +124,7 @@ type follower struct {
 	states    map[Coordinates]deadletter.State
 	deaths    map[Coordinates]death
 	committed map[PlanTarget]int64 // by topic and partition
+	names     map[string]string    // texts that many letters share
 }
 
 type death struct{ cause, reason, field, what, letter string }
@@ -134,7 +135,7 @@ func (d *Desk) newFollower(p *Plan, mask *Masker) (*follower, error) {
 		return nil, err
 	}
 	return &follower{d: d, p: p, mask: mask, admin: admin, held: newHeld(d, p), at: map[PlanTarget]int64{},
-		states: map[Coordinates]deadletter.State{}, deaths: map[Coordinates]death{}, committed: map[PlanTarget]int64{}}, nil
+		states: map[Coordinates]deadletter.State{}, deaths: map[Coordinates]death{}, committed: map[PlanTarget]int64{}, names: map[string]string{}}, nil
 }
 
 func (f *follower) close() { f.admin.Close() }
@@ -263,7 +264,8 @@ func (f *follower) state(_ int32, r *consume.Record) {
 		return
 	}
 	if s, err := deadletter.ParseState(r.Value); err == nil && s.ReplayID == f.p.ID {
-		f.states[Coordinates{topic, partition, offset}] = s
+		s.Note, s.By, s.Outcome, s.Status, s.ReplayID = intern(f.names, s.Note), intern(f.names, s.By), intern(f.names, s.Outcome), intern(f.names, s.Status), f.p.ID
+		f.states[Coordinates{intern(f.names, topic), partition, offset}] = s
 	}
 }
 
