@@ -67,16 +67,31 @@ func (d *deskFlags) addFilter(a *app, cmd *cobra.Command) {
 	fixedValues(cmd, "stage", dlq.Stages())
 	fixedValues(cmd, "type", []string{"shown", "clicked", "addedToCart", "purchased"})
 	fixedValues(cmd, "parts", append([]string{"some", "none"}, dlq.Reasons()...))
-	asked := func(flag string, complete func(context.Context, *dlq.Desk) []cobra.Completion) {
-		err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			return a.completeFromDesk(cmd.Context(), complete), cobra.ShellCompDirectiveNoFileComp
-		})
-		if err != nil {
-			panic(err) // the flag was defined above
-		}
+	a.asked(cmd, "cause", completeCauses)
+	a.asked(cmd, "partition", completePartitions)
+	a.asked(cmd, "topic", func(_ context.Context, d *dlq.Desk) []cobra.Completion { return d.Topics.Inputs })
+}
+
+// asked completes a flag's values by what Kafka holds.
+func (a *app) asked(cmd *cobra.Command, flag string, complete func(context.Context, *dlq.Desk) []cobra.Completion) {
+	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return a.completeFromDesk(cmd.Context(), complete), cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic(err) // the flag was defined before
 	}
-	asked("cause", completeCauses)
-	asked("partition", completePartitions)
+}
+
+// completeReplays are the ids of replays that were begun, the newest first.
+func completeReplays(ctx context.Context, d *dlq.Desk) (list []cobra.Completion) {
+	replays, err := d.Replays(ctx)
+	if err != nil {
+		return nil
+	}
+	for i := range replays {
+		list = append(list, cobra.CompletionWithDesc(replays[i].ID, clean(shortened(replays[i].Note, 60))))
+	}
+	return list
 }
 
 // filterUsage is the help of a filter's flag.

@@ -198,3 +198,16 @@ func TestTimesAfterTheLastYearAreStillTimes(t *testing.T) {
 		}
 	}
 }
+
+func TestReplaysAreCompleted(t *testing.T) {
+	d := newReplayDesk(t)
+	d.call(exitOK, "replay", "--reason", "rejected", "--yes", "--note", "a bad deploy")
+	for _, words := range [][]string{{"verify"}, {"replays", "show"}, {"replay", "--plan"}} {
+		args := append([]string{"__complete", "dlq", words[0]}, d.flags...)
+		args = append(append(args, words[1:]...), "")
+		r := call(t, []string{"XDG_CONFIG_HOME=" + t.TempDir()}, args...)
+		if !strings.HasPrefix(r.out, "p-") || !strings.Contains(r.out, "a bad deploy") {
+			t.Errorf("%v: %+v", words, r)
+		}
+	}
+}

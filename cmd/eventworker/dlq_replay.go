@@ -98,6 +98,7 @@ The pace is 5 % of what the input topics got in the last five minutes, at least
 	f.BoolVar(&r.toOriginal, "to-original", false, "put them on the topics they came from, whose other readers get them too")
 	f.BoolVar(&r.anyGroup, "any-group", false, "also letters that another consumer group wrote")
 	r.ask.add(cmd)
+	a.completePlan(cmd)
 	cmd.MarkFlagsMutuallyExclusive("dry-run", "yes")
 	for _, name := range append([]string{"edit", "to-original", "any-group", "max", "max-replays", "plan-out", "query"}, dlq.FilterKeys...) {
 		cmd.MarkFlagsMutuallyExclusive("plan", name)

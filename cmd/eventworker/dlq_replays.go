@@ -23,7 +23,15 @@ was said of each cause. As JSON it can be kept and given to --plan.`,
 		Example: `  eventworker dlq replays --config eventworker.yaml
   eventworker dlq replays -o json
   eventworker dlq replays show p-7c1e09ab -o json > plan.json`,
-		ValidArgs: []cobra.Completion{"show"},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			switch {
+			case len(args) == 0:
+				return []cobra.Completion{"show"}, cobra.ShellCompDirectiveNoFileComp
+			case len(args) == 1 && args[0] == "show":
+				return a.completeFromDesk(cmd.Context(), completeReplays), cobra.ShellCompDirectiveNoFileComp
+			}
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		},
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0 || helpWanted(cmd):

@@ -54,6 +54,12 @@ in one of the first three.`,
 			return a.dlqVerify(cmd, args[0], &out, wait)
 		},
 	}
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return a.completeFromDesk(cmd.Context(), completeReplays), cobra.ShellCompDirectiveDefault // or a file
+	}
 	a.configFlags(cmd)
 	out.add(cmd, "table", "json")
 	out.noHeaderFlag(cmd)
@@ -76,6 +82,16 @@ func isReplay(name string, orFile bool) error {
 		return usagef("eventworker dlq replays", "%q is neither the id of a replay, such as p-7c1e09ab, nor a file: %w", name, err)
 	}
 	return nil
+}
+
+// completePlan completes --plan of dlq replay: the id of a replay, or a file.
+func (a *app) completePlan(cmd *cobra.Command) {
+	err := cmd.RegisterFlagCompletionFunc("plan", func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return a.completeFromDesk(cmd.Context(), completeReplays), cobra.ShellCompDirectiveDefault
+	})
+	if err != nil {
+		panic(err) // the flag was defined before
+	}
 }
 
 // noHeaderFlag defines --no-header for tables without fields.
