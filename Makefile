@@ -57,7 +57,7 @@ vet: ## go vet
 
 .PHONY: fmt
 fmt: ## Format all Go files
-	gofmt -w cmd internal scripts
+	gofmt -w $$(git ls-files '*.go')
 
 .PHONY: lint
 lint: ## golangci-lint; its first run builds it (two minutes)
