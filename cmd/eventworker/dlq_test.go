@@ -74,7 +74,7 @@ func badPrice(n int) *deadletter.Letter {
 	user := fmt.Sprintf("user-%04d", n%3)
 	return &deadletter.Letter{Topic: "events", Partition: int32(n % 3), Offset: int64(991 + n), Timestamp: at.Add(-time.Second).UnixMilli(), Key: []byte(user),
 		Value:   fmt.Appendf(nil, `{"type":"recommendation.purchased","userToken":%q,"timestamp":%d,"currency":"EUR","items":[{"objectID":"sku-%d","price":"12,90","quantity":2}]}`, user, at.Add(-time.Second).UnixMilli(), n),
-		Headers: []deadletter.Header{{Key: "origin", Value: []byte("shop of jane.doe@example.com")}},
+		Headers: []deadletter.Header{{Key: "origin", Value: []byte("shop of shopper@example.com")}},
 		Refusal: event.Refusal{Reason: event.Invalid, Stage: event.StageValidate, Field: "items[0].price", Rule: "price.decimal", Message: `got "12,90", wanted a decimal of at most 12 digits before the point`},
 		Type:    "recommendation.purchased", Failed: at}
 }
