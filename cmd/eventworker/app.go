@@ -25,6 +25,8 @@ type app struct {
 	streams
 	configFile string
 	set        []string
+	// acts says that the command changes something: how that ended is told whoever reads its output.
+	acts bool
 }
 
 // run executes one command line and gives the exit code. It is the whole program but for signals, so
@@ -39,7 +41,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	cmd, err := root.ExecuteContextC(ctx)
-	if a.readerGone() && (err == nil || closedPipe(err)) {
+	if a.readerGone() && !a.acts {
 		return exitOK // whoever read our output has seen enough
 	}
 	return a.report(ctx, foundByCobra(cmd, err))

@@ -92,7 +92,8 @@ func (a *app) dlqDiscard(cmd *cobra.Command, c *discard) error {
 		return a.kafkaError(err)
 	}
 	plan.Filter = d.filterForPeople()
-	if err := a.writeDiscarding(cmd, c, plan); err != nil {
+	a.acts = !c.dryRun
+	if err := a.writeDiscarding(cmd, c, plan); err != nil && (!closedPipe(err) || c.dryRun) {
 		return err
 	}
 	if err := a.agreed(cmd, c, plan); err != nil {
@@ -109,7 +110,9 @@ func (a *app) dlqDiscard(cmd *cobra.Command, c *discard) error {
 		fmt.Fprintln(a.err, line)
 	}
 	if c.out.format == "json" {
-		err = errors.Join(err, writeDocument(a.out, &discardDocument{plan, done, c.dryRun}))
+		if gone := writeDocument(a.out, &discardDocument{plan, done, c.dryRun}); !closedPipe(gone) {
+			err = errors.Join(err, gone)
+		}
 	}
 	return a.kafkaError(err)
 }
