@@ -33,7 +33,7 @@ func TestNoFormOfATokenGetsPastTheMask(t *testing.T) {
 		`{"userToken":12345}`:                           `{"userToken":` + m.Token([]byte("12345")) + `}`,
 		`{"userToken":null}`:                            `{"userToken":null}`,
 		`{\"userToken\":\"user-1234\"}`:                 `{\"userToken\":\"` + token + `\"}`,
-		`mail to shopper@example.com now`:              `mail to ` + m.mask(addressMask, []byte("shopper@example.com")) + ` now`,
+		`mail to shopper@example.com now`:               `mail to ` + m.mask(addressMask, []byte("shopper@example.com")) + ` now`,
 		`?mail=jane%40example.com`:                      `?mail=` + m.mask(addressMask, []byte("jane%40example.com")),
 		`nothing here`:                                  `nothing here`,
 	} {
