@@ -121,7 +121,8 @@ func (a *app) forget(cmd *cobra.Command, c *forgetCall) error {
 	}
 	line := dlq.Audit{By: a.getenv("USER"), Action: "forget", Target: done.User, Count: int64(len(done.Workers)), Result: result}
 	fmt.Fprintf(a.err, "audit %s\n", line.Line())
-	if werr := a.writeForgotten(c, done); werr != nil || err != nil {
+	a.acts = true
+	if werr := a.writeForgotten(c, done); werr != nil && !closedPipe(werr) || err != nil {
 		return errors.Join(err, werr)
 	}
 	if !done.Complete {

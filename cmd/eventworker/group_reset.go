@@ -81,7 +81,8 @@ func (a *app) resetGroup(cmd *cobra.Command, r *reset) error {
 		return err
 	}
 	plan.Group = name
-	if err := a.showPlan(r, plan, at); err != nil {
+	a.acts = !r.dryRun
+	if err := a.showPlan(r, plan, at); err != nil && (!closedPipe(err) || r.dryRun) {
 		return err
 	}
 	switch {

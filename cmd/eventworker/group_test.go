@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -91,7 +92,9 @@ func TestGroupResetMovesWhatThePlanShowed(t *testing.T) {
 		t.Errorf("without --yes off a terminal: %s", r.err)
 	}
 	expect(-1, -1, -1)
-	reset(exitOK, "--to-latest", "--yes")
+	if code := run(t.Context(), append([]string{"group", "reset", "--to-latest", "--yes"}, flags...), streams{in: strings.NewReader(""), out: closed{}, err: io.Discard}); code != exitOK {
+		t.Fatalf("its reader went away: exit code %d", code)
+	}
 	expect(10, 10, 10)
 	reset(exitOK, "--to-offset", "4", "--topic", "events", "--partition", "1", "--yes")
 	expect(10, 4, 10)
