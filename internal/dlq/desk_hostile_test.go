@@ -21,7 +21,7 @@ func (r *rig) remake(partitions int32) {
 	del := kmsg.NewPtrDeleteTopicsRequest()
 	del.TopicNames = []string{deadTopic}
 	topic := kmsg.NewDeleteTopicsRequestTopic()
-	topic.Topic = kmsg.StringPtr(deadTopic)
+	topic.Topic = new(deadTopic)
 	del.Topics = append(del.Topics, topic)
 	if _, err := del.RequestWith(r.Context(), r.client); err != nil {
 		r.Fatal(err)
