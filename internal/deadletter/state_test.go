@@ -108,23 +108,7 @@ func TestStatesWaitForABrokerThatIsAway(t *testing.T) {
 	r := newRig(t, Config{}, kfake.SeedTopics(3, deadTopic, StateTopic(deadTopic)))
 	w, _ := r.stateWriter(false)
 	refused := make(chan struct{}, 3)
-	for range cap(refused) {
-		r.cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-			res := req.ResponseKind().(*kmsg.ProduceResponse)
-			for _, topic := range req.(*kmsg.ProduceRequest).Topics {
-				rt := kmsg.NewProduceResponseTopic()
-				rt.Topic = topic.Topic
-				for _, p := range topic.Partitions {
-					rp := kmsg.NewProduceResponseTopicPartition()
-					rp.Partition, rp.ErrorCode = p.Partition, kerr.NotEnoughReplicas.Code
-					rt.Partitions = append(rt.Partitions, rp)
-				}
-				res.Topics = append(res.Topics, rt)
-			}
-			refused <- struct{}{}
-			return res, nil, true
-		})
-	}
+	r.refuseProduce(kerr.NotEnoughReplicas, refused)
 	s := Settled("p-1", OutcomeDead, time.Now())
 	w.Put(StateKey("events", 1, 2), s.Encode())
 	w.Close(t.Context())
@@ -133,6 +117,47 @@ func TestStatesWaitForABrokerThatIsAway(t *testing.T) {
 	}
 	if got := r.states()["events/1/2"]; got.Status != StateOpen || got.Outcome != OutcomeDead {
 		t.Errorf("%+v", got)
+	}
+}
+
+// refuseProduce answers the next requests to produce, as many as there is room in refused, with an error.
+func (r *rig) refuseProduce(with *kerr.Error, refused chan struct{}) {
+	for range cap(refused) {
+		r.cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			res := req.ResponseKind().(*kmsg.ProduceResponse)
+			for _, topic := range req.(*kmsg.ProduceRequest).Topics {
+				rt := kmsg.NewProduceResponseTopic()
+				rt.Topic = topic.Topic
+				for _, p := range topic.Partitions {
+					rp := kmsg.NewProduceResponseTopicPartition()
+					rp.Partition, rp.ErrorCode = p.Partition, with.Code
+					rt.Partitions = append(rt.Partitions, rp)
+				}
+				res.Topics = append(res.Topics, rt)
+			}
+			refused <- struct{}{}
+			return res, nil, true
+		})
+	}
+}
+
+// A topic that was just made has a leader that does not know of it yet.
+func TestStatesAreWrittenOnceTheTopicHasALeader(t *testing.T) {
+	r := newRig(t, Config{}, kfake.SeedTopics(3, deadTopic))
+	w, _ := r.stateWriter(true)
+	for _, moving := range []*kerr.Error{kerr.NotLeaderForPartition, kerr.UnknownTopicOrPartition, kerr.LeaderNotAvailable} {
+		refused := make(chan struct{}, 2)
+		r.refuseProduce(moving, refused)
+		s := Settled("p-1", OutcomeDead, time.Now())
+		if err := w.Write(t.Context(), []StateRecord{{Key: StateKey("events", 1, int64(moving.Code)), Value: s.Encode()}}); err != nil {
+			t.Errorf("%v: %v", moving, err)
+		}
+		if len(refused) != cap(refused) {
+			t.Errorf("%v: %d refusals", moving, len(refused))
+		}
+	}
+	if n := len(r.states()); n != 3 {
+		t.Errorf("%d states", n)
 	}
 }
 

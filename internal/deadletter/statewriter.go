@@ -220,9 +220,37 @@ func (w *StateWriter) make(ctx context.Context) error {
 	return nil
 }
 
+// movingFor bounds how long Write waits for a leader: a topic that was just made has none, or one that does
+// not know of it, for a moment.
+const movingFor = 10 * time.Second
+
+// movingError is a failure that passes once the partition has a leader that knows of it.
+type movingError struct{ error }
+
+func (e *movingError) Unwrap() error { return e.error }
+
 // Write writes states and returns once all in-sync replicas have all of them. After an error some may be
 // there: writing them again is harmless. A key goes to the partition that Java's client would give it.
 func (w *StateWriter) Write(ctx context.Context, batch []StateRecord) error {
+	patience := time.After(movingFor)
+	wait := w.pace.newBackoff()
+	for {
+		err := w.write(ctx, batch)
+		if moving := (*movingError)(nil); !errors.As(err, &moving) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-patience:
+			return err
+		case <-time.After(wait.NextBackOff()):
+		}
+	}
+}
+
+// write is one try of Write.
+func (w *StateWriter) write(ctx context.Context, batch []StateRecord) error {
 	count, err := w.Ensure(ctx)
 	if err != nil {
 		return err
@@ -246,9 +274,13 @@ func (w *StateWriter) Write(ctx context.Context, batch []StateRecord) error {
 		if err == nil {
 			err = res.Error
 		}
-		if err != nil {
-			failures = append(failures, fmt.Errorf("write to topic %s: %w", w.topic, err))
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, kafka.NotLeaderForPartition), errors.Is(err, kafka.LeaderNotAvailable), errors.Is(err, kafka.UnknownTopicOrPartition):
+			err = &movingError{err}
 		}
+		failures = append(failures, fmt.Errorf("write to topic %s: %w", w.topic, err))
 	}
 	return errors.Join(failures...)
 }
