@@ -260,17 +260,9 @@ func (a *app) configDir() string {
 
 // scanProgress tells on standard error how far a scan is: on a terminal in one line that is written
 // over, elsewhere in a line every ten seconds.
-type scanProgress struct {
-	a     *app
-	start time.Time
-	last  time.Time
-	drawn bool
-}
+type scanProgress struct{ liveLine }
 
-func (a *app) scanProgress() *scanProgress {
-	now := time.Now()
-	return &scanProgress{a: a, start: now, last: now}
-}
+func (a *app) scanProgress() *scanProgress { return &scanProgress{a.liveLine()} }
 
 func (p *scanProgress) tell(r dlq.Report) {
 	now := time.Now()
@@ -282,21 +274,12 @@ func (p *scanProgress) tell(r dlq.Report) {
 		line += fmt.Sprintf(" %s/s", dlq.Thousands(int64(float64(r.Scanned)/seconds)))
 	}
 	line += " matched " + dlq.Thousands(r.Matched)
-	switch {
-	case p.a.errIsTerminal():
-		fmt.Fprintf(p.a.err, "\r\x1b[K%s", line)
-		p.drawn = true
-	case now.Sub(p.last) >= progressEvery:
-		fmt.Fprintln(p.a.err, line)
-		p.last = now
-	}
+	p.show(line, now)
 }
 
 // end clears the line of progress and says what was read and whether that was all.
 func (p *scanProgress) end(r *dlq.Report) {
-	if p.drawn {
-		fmt.Fprint(p.a.err, "\r\x1b[K")
-	}
+	p.clear()
 	fmt.Fprintln(p.a.err, r)
 	if !r.Complete {
 		fmt.Fprintf(p.a.err, "offsets %s\n", r.Snapshot.Offsets())
@@ -364,7 +347,15 @@ type rows struct {
 	schema  []byte
 	columns []string
 	what    string // the rows are
-	run     func(cmd *cobra.Command, flags *deskFlags, states *stateFlag, out *outFlags) error
+	run     func(cmd *cobra.Command, d *openDesk, states *stateFlag, out *outFlags) error
+}
+
+// limitOr is --limit, or where none is given, on a terminal, that of a table.
+func limitOr[T any](out *outFlags, l *list[T]) int {
+	if out.limit == 0 && l.style.terminal && out.format == "table" {
+		return terminalRows
+	}
+	return out.limit
 }
 
 // rowsCommand gives a command the flags of all that print rows of dead letters.
@@ -379,7 +370,12 @@ func (a *app) rowsCommand(cmd *cobra.Command, r rows) *cobra.Command {
 		if out.format == "help" {
 			return writeSchema(a.out, r.schema)
 		}
-		return r.run(cmd, &flags, &states, &out)
+		d, err := a.desk(cmd.Context(), &flags)
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		return r.run(cmd, d, &states, &out)
 	}
 	out.add(cmd, "table", "json", "jsonl", "csv")
 	out.addTable(cmd, r.columns)

@@ -18,13 +18,14 @@ func (s *stateFlag) add(cmd *cobra.Command) {
 	fixedValues(cmd, "state", dlq.LetterStates)
 }
 
-// narrow applies the flag to the desk's filter. tell says afterwards how many letters were left out.
-func (s *stateFlag) narrow(ctx context.Context, a *app, d *openDesk) (tell func(), err error) {
+// snapshot applies the flag to the desk's filter and resolves it. tell says afterwards how many letters were
+// left out.
+func (s *stateFlag) snapshot(ctx context.Context, a *app, d *openDesk) (snapshot dlq.Snapshot, tell func(), err error) {
 	hidden, err := d.ByState(ctx, d.filter, s.wanted)
 	if err != nil {
-		return nil, a.kafkaError(callError(err))
+		return snapshot, nil, a.kafkaError(callError(err))
 	}
-	return func() {
+	tell = func() {
 		if n := hidden(); n > 0 {
 			what := "discarded"
 			if len(s.wanted) > 0 {
@@ -32,5 +33,7 @@ func (s *stateFlag) narrow(ctx context.Context, a *app, d *openDesk) (tell func(
 			}
 			fmt.Fprintf(a.err, "%s more letters are %s: --state all\n", dlq.Thousands(n), what)
 		}
-	}, nil
+	}
+	snapshot, err = a.snapshot(ctx, d)
+	return snapshot, tell, err
 }

@@ -37,29 +37,17 @@ standard error says how many offsets were read of how many.`,
 // terminalRows is --limit on a terminal where none is given.
 const terminalRows = 50
 
-func (a *app) dlqList(cmd *cobra.Command, flags *deskFlags, states *stateFlag, out *outFlags) error {
+func (a *app) dlqList(cmd *cobra.Command, d *openDesk, states *stateFlag, out *outFlags) error {
 	ctx := cmd.Context()
-	d, err := a.desk(ctx, flags)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
 	l, err := newList(a, cmd, out, "eventworker.dlq.list/v1", "letters", rowColumns)
 	if err != nil {
 		return err
 	}
-	tellHidden, err := states.narrow(ctx, a, d)
+	s, tellHidden, err := states.snapshot(ctx, a, d)
 	if err != nil {
 		return err
 	}
-	s, err := a.snapshot(ctx, d)
-	if err != nil {
-		return err
-	}
-	limit := out.limit
-	if limit == 0 && l.style.terminal && out.format == "table" {
-		limit = terminalRows
-	}
+	limit := limitOr(out, l)
 	progress := a.scanProgress()
 	soon := 0
 	report, err := d.Newest(ctx, s, d.filter, dlq.ListOptions{Limit: limit, Mask: d.mask, Limits: d.limits, Progress: progress.tell}, func(r *dlq.Row) error {

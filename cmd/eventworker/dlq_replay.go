@@ -335,7 +335,7 @@ func (a *app) warnOriginal(ctx context.Context, d *openDesk, plan *dlq.Plan) err
 func (a *app) carryOut(cmd *cobra.Command, r *replay, d *openDesk, plan *dlq.Plan, options check.Options) error {
 	ctx := cmd.Context()
 	a.acts = !r.dryRun
-	progress := &replayProgress{a: a, start: time.Now(), last: time.Now(), verb: "replayed"}
+	progress := &replayProgress{a.liveLine(), "replayed"}
 	o := dlq.ApplyOptions{Check: options, Rate: r.rate, Canary: r.canary, MinSuccess: r.minSuccess, Wait: r.wait, DryRun: r.dryRun, Progress: progress.tell, Clock: clock, Mask: d.mask}
 	o.GoOn = func(v *dlq.Verification) bool {
 		progress.clear()

@@ -132,11 +132,8 @@ func (a *app) sayDeaths(v *dlq.Verification) {
 // replayProgress tells on standard error how far a replay is: on a terminal in one line that is written
 // over, elsewhere in a line every ten seconds.
 type replayProgress struct {
-	a     *app
-	verb  string
-	start time.Time
-	last  time.Time
-	drawn bool
+	liveLine
+	verb string
 }
 
 func (p *replayProgress) tell(n dlq.Applied) {
@@ -153,19 +150,5 @@ func (p *replayProgress) tell(n dlq.Applied) {
 	if n.Yields != "" {
 		line += fmt.Sprintf(" (giving way: %s; %.0f/s at most)", n.Yields, n.Rate)
 	}
-	switch {
-	case p.a.errIsTerminal():
-		fmt.Fprintf(p.a.err, "\r\x1b[K%s", line)
-		p.drawn = true
-	case now.Sub(p.last) >= progressEvery:
-		fmt.Fprintln(p.a.err, line)
-		p.last = now
-	}
-}
-
-func (p *replayProgress) clear() {
-	if p.drawn {
-		fmt.Fprint(p.a.err, "\r\x1b[K")
-		p.drawn = false
-	}
+	p.show(line, now)
 }

@@ -37,31 +37,19 @@ type causeRow struct {
 	total int64
 }
 
-func (a *app) dlqStats(cmd *cobra.Command, flags *deskFlags, states *stateFlag, out *outFlags) error {
+func (a *app) dlqStats(cmd *cobra.Command, d *openDesk, states *stateFlag, out *outFlags) error {
 	ctx := cmd.Context()
-	d, err := a.desk(ctx, flags)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
 	l, err := newList(a, cmd, out, "eventworker.dlq.stats/v1", "causes", causeColumns)
 	if err != nil {
 		return err
 	}
-	tellHidden, err := states.narrow(ctx, a, d)
-	if err != nil {
-		return err
-	}
-	s, err := a.snapshot(ctx, d)
+	s, tellHidden, err := states.snapshot(ctx, a, d)
 	if err != nil {
 		return err
 	}
 	progress := a.scanProgress()
 	stats, report, err := d.Stats(ctx, s, d.filter, dlq.StatsOptions{ScanOptions: dlq.ScanOptions{Progress: progress.tell}, Mask: d.mask, Limits: d.limits, Now: d.now})
-	limit := out.limit
-	if limit == 0 && l.style.terminal && out.format == "table" {
-		limit = terminalRows
-	}
+	limit := limitOr(out, l)
 	for i := range stats.Causes {
 		if limit > 0 && i == limit {
 			break

@@ -73,3 +73,35 @@ func (p *progress) line(now time.Time) string {
 	}
 	return text
 }
+
+// liveLine tells on standard error how far something is: on a terminal in one line that is written over,
+// elsewhere in a line every progressEvery.
+type liveLine struct {
+	a     *app
+	start time.Time
+	last  time.Time
+	drawn bool
+}
+
+func (a *app) liveLine() liveLine {
+	now := time.Now()
+	return liveLine{a: a, start: now, last: now}
+}
+
+func (p *liveLine) show(line string, now time.Time) {
+	switch {
+	case p.a.errIsTerminal():
+		fmt.Fprintf(p.a.err, "\r\x1b[K%s", line)
+		p.drawn = true
+	case now.Sub(p.last) >= progressEvery:
+		fmt.Fprintln(p.a.err, line)
+		p.last = now
+	}
+}
+
+func (p *liveLine) clear() {
+	if p.drawn {
+		fmt.Fprint(p.a.err, "\r\x1b[K")
+		p.drawn = false
+	}
+}

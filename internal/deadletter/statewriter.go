@@ -150,17 +150,9 @@ func (w *StateWriter) Close(ctx context.Context) {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
-	flushed := make(chan struct{})
-	go func() {
-		w.running.Wait()
-		close(flushed)
-	}()
-	select {
-	case <-flushed:
-	case <-ctx.Done():
-	}
+	ended := awaitEnd(ctx, &w.running)
 	w.stop()
-	<-flushed
+	<-ended
 }
 
 // Ensure makes sure that the state topic exists, and makes it, compacted, where the configuration says

@@ -205,23 +205,28 @@ func (w *Writer) Close(ctx context.Context) error {
 		close(w.closing)
 	}
 	w.mu.Unlock()
-
-	flushed := make(chan struct{})
-	go func() {
-		w.running.Wait()
-		close(flushed)
-	}()
-	select {
-	case <-flushed:
-	case <-ctx.Done():
-	}
+	ended := awaitEnd(ctx, &w.running)
 	w.stop()
-	<-flushed
+	<-ended
 	w.transport.CloseIdleConnections()
 	if n, _ := w.Pending(); n > 0 {
 		return fmt.Errorf("%d dead letters were not acknowledged by topic %s; their messages stay uncommitted and are read again", n, w.cfg.Topic)
 	}
 	return nil
+}
+
+// awaitEnd waits until what runs has ended or ctx is done; the channel is closed at the end.
+func awaitEnd(ctx context.Context, running *sync.WaitGroup) (ended chan struct{}) {
+	ended = make(chan struct{})
+	go func() {
+		running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+	return ended
 }
 
 // forget takes acknowledged letters out of what is pending; mu is held.

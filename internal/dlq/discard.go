@@ -79,7 +79,7 @@ func (d *Desk) PlanDiscard(ctx context.Context, f *Filter, mask *Masker, progres
 		out.keys = append(out.keys, discarded{source, intern(names, l.ReplayID())})
 		c := causes[l.Cause()]
 		if c == nil {
-			c = &DiscardCause{Cause: l.Cause(), Reason: l.ReasonText(), Field: BareField(l.Field()), What: mask.Text(l.Message(), l.Tokens()...), Letter: l.Address().String()}
+			c = &DiscardCause{Cause: l.Cause(), Reason: l.ReasonText(), Field: deadletter.BareField(l.Field()), What: mask.Text(l.Message(), l.Tokens()...), Letter: l.Address().String()}
 			causes[c.Cause] = c
 		}
 		c.Count++

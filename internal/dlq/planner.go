@@ -205,7 +205,7 @@ func (w *planner) verdict(ctx context.Context, l *Letter) (verdict string, refus
 		if j.missed {
 			what += " (the edit does not fit it)"
 		}
-		return StillInvalid, &refused{cause: j.cause, reason: j.refusal.Reason.String(), field: BareField(j.refusal.Field), what: what}, false, nil
+		return StillInvalid, &refused{cause: j.cause, reason: j.refusal.Reason.String(), field: deadletter.BareField(j.refusal.Field), what: what}, false, nil
 	}
 	verdict = Pass
 	if j.edited {
@@ -240,7 +240,7 @@ func (w *planner) edited(l *Letter, j *judged) {
 // note counts a letter under its verdict.
 func (w *planner) note(l *Letter, verdict string, r *refused, soon bool) *Verdict {
 	if r == nil {
-		r = &refused{cause: l.Cause(), reason: l.ReasonText(), field: BareField(l.Field()), what: l.Message()}
+		r = &refused{cause: l.Cause(), reason: l.ReasonText(), field: deadletter.BareField(l.Field()), what: l.Message()}
 	}
 	v := w.of(verdict, r.cause, func(v *Verdict) {
 		v.Reason, v.Field, v.What, v.Letter = r.reason, r.field, w.o.Mask.Text(r.what, l.Tokens()...), l.Address().String()

@@ -273,18 +273,15 @@ func parseCauseValue(v string) (string, matcher, error) {
 
 func parseFieldValue(v string) (string, matcher, error) {
 	prefix, open := strings.CutSuffix(v, "*")
-	plain := BareField(prefix) == prefix // no place is named: any will do
+	plain := deadletter.BareField(prefix) == prefix // no place is named: any will do
 	return v, func(_ *Filter, l *Letter) bool {
 		field := l.Field()
 		if plain {
-			field = BareField(field)
+			field = deadletter.BareField(field)
 		}
 		return field == v || open && strings.HasPrefix(field, prefix)
 	}, nil
 }
-
-// BareField removes the indexes of a path, as causes do.
-func BareField(path string) string { return deadletter.BareField(path) }
 
 func parseTypeValue(v string) (string, matcher, error) {
 	if _, ok := event.ParseType("recommendation." + v); ok {

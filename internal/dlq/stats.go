@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"eventworker/internal/deadletter"
 )
 
 // CauseStats is what a scan found of one cause.
@@ -176,7 +178,7 @@ func (c *counter) meet(l *Letter) *causeCount {
 	p := l.Payload()
 	failed := l.failedMillis()
 	one := &causeCount{first: failed, last: failed}
-	one.CauseStats = CauseStats{Cause: l.Cause(), Reason: l.ReasonText(), Stage: string(l.Stage()), Field: BareField(l.Field()), Rule: l.Rule(),
+	one.CauseStats = CauseStats{Cause: l.Cause(), Reason: l.ReasonText(), Stage: string(l.Stage()), Field: deadletter.BareField(l.Field()), Rule: l.Rule(),
 		Type: string(p.Type), Application: string(p.Application), Newest: l.Address()}
 	one.What = c.options.Mask.Text(l.Message(), l.Tokens()...)
 	if one.Field != "" {

@@ -254,7 +254,7 @@ func (f *follower) tail(ctx context.Context, topic string, fn func(partition int
 func (f *follower) letter(partition int32, r *consume.Record) {
 	l := LetterOf(partition, r)
 	if string(l.raw[slotReplayID]) == f.p.ID {
-		f.deaths[l.Source()] = death{l.Cause(), l.ReasonText(), BareField(l.Field()), f.mask.Text(l.Message(), l.Tokens()...), l.Address().String()}
+		f.deaths[l.Source()] = death{l.Cause(), l.ReasonText(), deadletter.BareField(l.Field()), f.mask.Text(l.Message(), l.Tokens()...), l.Address().String()}
 	}
 }
 

@@ -16,47 +16,26 @@ const (
 
 // appendMember appends the member of a record. The same effect always gives the same bytes, so that
 // writing it again changes nothing.
-func (y *layout) appendMember(dst []byte, time int64) (member, record []byte) {
+func appendMember(dst []byte, time int64, encode func(dst []byte) ([]byte, error)) ([]byte, error) {
 	n := len(dst)
-	dst = append(dst, memberRecord)
-	for range y.size / unit {
-		dst = append(dst, zeros[:]...)
-	}
-	record = dst[n+1:]
-	link(record, 0, time)
-	return dst, record
-}
-
-var zeros [unit]byte
-
-func appendImpression(dst []byte, v *Impression) ([]byte, error) {
-	y, err := impressionLayout(nil, v)
+	all, err := encode(append(dst, memberRecord))
 	if err != nil {
 		return dst, err
 	}
-	dst, record := y.appendMember(dst, v.Time)
-	y.putImpression(record, nil, v)
-	return dst, nil
+	link(all[n+1:], 0, time)
+	return all, nil
+}
+
+func appendImpression(dst []byte, v *Impression) ([]byte, error) {
+	return appendMember(dst, v.Time, func(dst []byte) ([]byte, error) { return EncodeImpression(dst, nil, v) })
 }
 
 func appendClick(dst []byte, v *Click) ([]byte, error) {
-	y, err := clickLayout(nil, v)
-	if err != nil {
-		return dst, err
-	}
-	dst, record := y.appendMember(dst, v.Time)
-	y.putClick(record, nil, v)
-	return dst, nil
+	return appendMember(dst, v.Time, func(dst []byte) ([]byte, error) { return EncodeClick(dst, nil, v) })
 }
 
 func appendMark(dst []byte, v *Mark) ([]byte, error) {
-	y := layout{kind: KindMark}
-	if err := y.finish(len(v.Hash)); err != nil {
-		return dst, err
-	}
-	dst, record := y.appendMember(dst, v.Time)
-	y.putMark(record, nil, v)
-	return dst, nil
+	return appendMember(dst, v.Time, func(dst []byte) ([]byte, error) { return EncodeMark(dst, nil, v) })
 }
 
 // Bounds of what a storefront writes itself; they are those of the messages (docs/contract.md, section 1).
