@@ -185,9 +185,10 @@ func (d *Deliverer[R]) Run(ctx context.Context) error {
 }
 
 // Drain ends the delivery: what is queued has its first try, if the application is not waiting for
-// a backoff; nothing has a second one; and the requests on the wire are waited for until ctx is
-// done, then given up. It returns when Run is about to, with the number of events that have no
-// outcome: they are the caller's to release. It may be called again, and without Run.
+// a backoff; refused batches are halved until their bad events stand alone; what failed is not tried
+// again; and the requests on the wire are waited for. When ctx is done they are given up. It returns
+// when Run is about to, with the number of events that have no outcome: they are the caller's to
+// release. It may be called again, and without Run.
 func (d *Deliverer[R]) Drain(ctx context.Context) (left int) {
 	d.mu.Lock()
 	d.draining = true
@@ -264,12 +265,13 @@ func (d *Deliverer[R]) take() (it *item[R], t ticket, at time.Time, over bool) {
 	return nil, t, at, d.draining && v == away && len(d.flying) == 0
 }
 
-// next takes an item out of the queue; while draining one that was not tried yet, and those that
-// were stay out of it.
+// next takes an item out of the queue; while draining one that does not wait for another try, and those
+// that do stay out of it. Halves of a refused batch do not: given up, they would be delivered again with
+// the messages that they share with what was taken before.
 func (d *Deliverer[R]) next() *item[R] {
 	for {
 		it := d.queue.pop()
-		if it == nil || !d.draining || it.attempts == 0 {
+		if it == nil || !d.draining || !it.failed {
 			return it
 		}
 	}

@@ -661,21 +661,51 @@ func TestDrainMakesNoNewTriesAndEndsBackoffsAtOnce(t *testing.T) {
 	})
 }
 
-func TestDrainDoesNotSearchOn(t *testing.T) {
+func TestDrainEndsTheSearchForBadEventsWithinItsDeadline(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		deadline time.Duration
+		left     int
+		want     map[OutcomeKind]int
+	}{
+		{"in time", time.Minute, 0, map[OutcomeKind]int{Delivered: 15, Rejected: 1}},
+		{"too late", 2500 * ms, 4, map[OutcomeKind]int{Delivered: 12}}, // the half with the bad event is refused after 2 s
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				bad := refusing(func(id int) bool { return id == 0 })
+				r := newRig(t, rigConfig{}, func(c call) reply {
+					a := bad(c)
+					a.after = sec
+					return a
+				})
+				r.submit(8)
+				r.submit(8)
+				synctest.Wait()
+				left, _ := drainWithin(r, c.deadline)
+				if left != c.left {
+					t.Errorf("%d events have no outcome, not %d", left, c.left)
+				}
+				wantKinds(t, r, c.want)
+			})
+		})
+	}
+}
+
+func TestDrainTriesHalvesOfRefusedBatchesThatWaitTheirTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bad := refusing(func(id int) bool { return id == 0 })
-		r := newRig(t, rigConfig{}, func(c call) reply {
+		r := newRig(t, rigConfig{app: func(c *ApplicationConfig) { c.MaxInFlight = 1 }}, func(c call) reply {
 			a := bad(c)
 			a.after = sec
 			return a
 		})
-		r.submit(8)
-		r.submit(8)
-		synctest.Wait()
-		left, took := drainWithin(r, time.Minute)
-		if left != 8 || took != sec {
-			t.Errorf("%d left after %v", left, took)
+		r.submit(4)
+		pass(1500 * ms) // one half is on the wire, the other waits
+		if left, _ := drainWithin(r, time.Minute); left != 0 {
+			t.Errorf("%d events have no outcome", left)
 		}
+		wantKinds(t, r, map[OutcomeKind]int{Delivered: 3, Rejected: 1})
 	})
 }
 

@@ -16,6 +16,7 @@ type item[R any] struct {
 	firstFailed int64 // start of the first of them that failed; 0: none did
 	status      int   // of the last answer; 0: there was none
 	cursor      int   // the event that the next probe carries; below i: the first
+	failed      bool  // the last request did, and these events wait for another try
 }
 
 func (it *item[R]) len() int { return it.j - it.i }

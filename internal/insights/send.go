@@ -15,6 +15,7 @@ func (d *Deliverer[R]) send(ctx context.Context, it *item[R], t ticket) {
 	defer poke(d.wake)
 	i, j := it.carried(t)
 	sent := it.part(i, j)
+	sent.failed = false
 	if tooLarge := d.tooLarge(sent); tooLarge != nil {
 		d.app.release(t)
 		d.land(it, sent, d.refusedForSize(sent, tooLarge), false)
@@ -141,14 +142,14 @@ func (d *Deliverer[R]) land(it, sent *item[R], rest []*item[R], again bool) {
 func (d *Deliverer[R]) putBack(it, sent *item[R], rest []*item[R]) {
 	switch {
 	case sent.len() < it.len(): // a probe
-		d.enqueue(it, false)
-	case len(rest) > 0:
-		for _, part := range rest {
-			d.enqueue(part, false)
-		}
-	default:
+		rest = []*item[R]{it}
+	case len(rest) == 0:
 		sent.cursor = it.cursor
-		d.enqueue(sent, false)
+		rest = []*item[R]{sent}
+	}
+	for _, part := range rest {
+		part.failed = true
+		d.enqueue(part, false)
 	}
 }
 

@@ -104,6 +104,9 @@ func (r *Report) WriteText(w io.Writer) error {
 		e.Expected, e.AsExpected, e.Missing, e.Duplicated, e.Unexpected)
 	fmt.Fprintf(&b, "dead letters %d, of them duplicated %d, of unknown messages %d; duplicates in flight at a kill %d, unexplained %d\n",
 		r.DeadLetters.Arrived, r.DeadLetters.Duplicated, r.DeadLetters.Unknown, r.Duplicates.InFlight, r.Duplicates.Unexplained)
+	if n := len(r.Duplicates.Seqs); n > 0 {
+		fmt.Fprintf(&b, "  duplicates of messages %v\n", r.Duplicates.Seqs[:min(n, 20)])
+	}
 	for _, d := range r.Differences {
 		fmt.Fprintf(&b, "\nmessage %d: %s; expected: %s\n", d.Seq, d.Class, d.Expected)
 		if d.DeadLetter != "" {
