@@ -30,6 +30,11 @@ func TestEverythingArrivesOnceAsTheContractSays(t *testing.T) {
 			t.Run(fmt.Sprintf("seed %d, faults %t", seed+1, faults), func(t *testing.T) {
 				t.Parallel()
 				o := options(t, seed+1, faults)
+				change := o.Change
+				o.Change = func(c *config.Config) {
+					change(c)
+					c.Batch.MaxEvents = 100 // so many requests, however slow the machine is, that the faults strike
+				}
 				r, err := Run(t.Context(), o)
 				if err != nil {
 					t.Fatal(err)

@@ -136,7 +136,7 @@ func NewApplication(cfg ApplicationConfig) (*Application, error) {
 		a.own = newTransport(cfg.MaxInFlight)
 		a.client.transport = a.own
 	}
-	if url.Scheme == "http" && !cfg.Shadow {
+	if url.Scheme == "http" && !cfg.Shadow && !isLoopback(url) {
 		a.log().Warn("the API key goes over the network unencrypted: insights.endpoint is not https", zap.String("host", url.Host))
 	}
 	a.gate.init(cfg.Backoff.new())

@@ -594,3 +594,13 @@ func TestEndpointAddresses(t *testing.T) {
 		}
 	}
 }
+
+func TestAKeyThatLeavesTheMachineUnencryptedIsWarnedOf(t *testing.T) {
+	for endpoint, want := range map[string]int{"http://insights.example": 1, "http://127.0.0.1:1": 0, "http://[::1]:1": 0, "https://insights.example": 0} {
+		core, logs := observer.New(zap.WarnLevel)
+		application(t, func(c *ApplicationConfig) { c.Endpoint, c.Log = endpoint, zap.New(core) })
+		if n := logs.FilterMessageSnippet("unencrypted").Len(); n != want {
+			t.Errorf("%s: %d warnings", endpoint, n)
+		}
+	}
+}

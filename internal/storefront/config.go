@@ -2,6 +2,8 @@ package storefront
 
 import (
 	"fmt"
+	"hash/fnv"
+	"strconv"
 	"time"
 )
 
@@ -112,10 +114,23 @@ func (c Config) check() error {
 	if c.Duration < time.Second || c.Duration > 12*time.Hour {
 		return fmt.Errorf("duration %v: between a second and 12 hours", c.Duration)
 	}
+	if begin := c.End.Add(-c.Duration); begin.Before(earliest) {
+		return fmt.Errorf("traffic from %s: a timestamp of a message is not before %s", begin.UTC().Format(time.RFC3339), earliest.Format(time.RFC3339))
+	}
 	if dense := time.Duration(c.Messages) * time.Duration(classes) * time.Millisecond / time.Duration(min(c.Users, 4)); c.Duration < dense {
 		return fmt.Errorf("duration %v: %d messages of %d users need %v for times of their own", c.Duration, c.Messages, c.Users, dense)
 	}
 	return nil
+}
+
+// earliest is the first timestamp that a raw message may have: 12 digits (contract, section 1).
+var earliest = time.UnixMilli(100_000_000_000).UTC()
+
+// name tells this traffic from another one, of the same seed at another time for instance.
+func (c Config) name() string {
+	h := fnv.New32a()
+	fmt.Fprint(h, c.Seed, c.End.UnixMilli())
+	return strconv.FormatUint(uint64(h.Sum32()), 36)
 }
 
 // topics are the different topics of the log.

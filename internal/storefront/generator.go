@@ -28,6 +28,7 @@ type Generator struct {
 	poisoned int // messages that do not go through
 	spoiled  int // those among them that section 1 refuses
 	orders   uint64
+	run      string // part of the ids of carts and orders: those of two simulations in one topic are different
 }
 
 // visitor is what the generator keeps of a user: the last timestamps given out, by residue, so that
@@ -51,6 +52,7 @@ func NewGenerator(c Config) (*Generator, error) {
 		step:   float64(c.Duration.Milliseconds()) / float64(c.Messages),
 		users:  make([]visitor, c.Users),
 	}
+	g.run = c.name()
 	g.userDraw = rand.NewZipf(g.random, c.UserSkew, 10, uint64(c.Users-1))
 	g.objects = objectIDs(c.Objects)
 	for i := range g.tags {

@@ -308,3 +308,39 @@ func BenchmarkGenerateWithTruth(b *testing.B) {
 	t := truthOf(b, c, nil)
 	b.ReportMetric(float64(t.expected.len())/float64(c.Messages), "events/op")
 }
+
+func TestTwoSimulationsInOneTopicShareNoOrders(t *testing.T) {
+	ids := map[string]int{}
+	for n, c := range []Config{{Seed: 1, End: testEnd}, {Seed: 2, End: testEnd}, {Seed: 1, End: testEnd.Add(time.Second)}} {
+		c.Messages = 2_000
+		forEach(t, c, func(m *Message) {
+			var order struct{ ID, OrderID string }
+			if json.Unmarshal(m.Value, &order) != nil {
+				return
+			}
+			for _, id := range []string{order.ID, order.OrderID} {
+				if before, known := ids[id]; known && before != n {
+					t.Errorf("%q is in simulations %d and %d", id, before, n)
+				}
+				if id != "" {
+					ids[id] = n
+				}
+			}
+		})
+	}
+	if len(ids) < 100 {
+		t.Errorf("only %d ids", len(ids))
+	}
+}
+
+func TestTrafficBeforeTheFirstTimestampThatIsAllowedIsRefused(t *testing.T) {
+	c := testConfig(100)
+	c.End, c.Duration = earliest.Add(time.Minute), time.Minute
+	if _, err := NewGenerator(c); err != nil {
+		t.Error(err)
+	}
+	c.Duration += time.Millisecond
+	if _, err := NewGenerator(c); err == nil {
+		t.Error("traffic that begins earlier is made")
+	}
+}

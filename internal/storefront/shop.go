@@ -67,7 +67,7 @@ func (g *Generator) page(user int, now int64) *said {
 		s.lists = append(room.lists[:0], list{index: g.index(s), facets: g.facets(30)})
 	}
 	if g.chance(0.3) {
-		s.id = "page-" + strconv.FormatUint(g.random.Uint64(), 36)
+		s.id = "page-" + g.run + "-" + strconv.FormatUint(g.random.Uint64(), 36)
 	}
 	return s
 }
@@ -287,9 +287,9 @@ func (g *Generator) buy(a arrival, now int64) *said {
 		s.application = "outlet"
 	}
 	g.orders++
-	s.id = settingName(k) + "-" + strconv.FormatUint(g.orders, 10)
+	s.id = settingName(k) + "-" + g.run + "-" + strconv.FormatUint(g.orders, 10)
 	if k == purchased && g.chance(0.8) {
-		s.orderID = "order-" + strconv.FormatUint(g.orders, 10)
+		s.orderID = "order-" + g.run + "-" + strconv.FormatUint(g.orders, 10)
 	}
 	count := g.between(1, 6)
 	if g.chance(0.03) {

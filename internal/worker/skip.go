@@ -37,7 +37,7 @@ func (w *Worker) why(_ *consume.Partition, o *consume.Oldest) string {
 	case left&parkedBit != 0:
 		return "its dead letter is not acknowledged yet" + w.letterTrouble()
 	case left&leftMask != 0:
-		return fmt.Sprintf("delivery: %d of its events have no outcome yet%s", left&leftMask, w.deliveryTrouble())
+		return fmt.Sprintf("delivery: no outcome yet for %d of its events%s", left&leftMask, w.deliveryTrouble())
 	case left&waitsBit != 0:
 		return "the join: it waits for the log to say more, or for the outcome of a copy of it"
 	}

@@ -47,7 +47,7 @@ func TestTheOneMessageThatHoldsUpAPartitionCanBeDeadLettered(t *testing.T) {
 		set              func(*config.Config)
 		faults           []insightsfake.Fault
 	}{
-		{"in delivery", "deliver", "delivery: 1 of its events", func() *kgo.Record { return record("u", cart("u", "id-1", "stuck")) }, func(c *config.Config) {
+		{"in delivery", "deliver", "delivery: no outcome yet for 1 of its events", func() *kgo.Record { return record("u", cart("u", "id-1", "stuck")) }, func(c *config.Config) {
 			c.Batch.MaxEvents = 1
 			c.Delivery.Timeout = time.Minute
 		}, []insightsfake.Fault{{Kind: insightsfake.Latency, Delay: insightsfake.Duration(time.Minute), Count: 1}}},
