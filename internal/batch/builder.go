@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -39,11 +40,12 @@ func (l Limits) withDefaults() Limits {
 
 // Builder gathers runs of events into batches. Its methods may be called from any goroutine.
 //
-// Memory: the open batch (at most MaxBytes and MaxEvents entries), a copy of it while it is brought
+// Memory: the open batch (at most MaxBytes and MaxEvents entries), the start of the next, a copy of it while it is brought
 // into order, and up to 16 MiB kept for batches to come. Sealed batches belong to who got them.
 type Builder[R any] struct {
 	limits Limits
 	emit   func(*Batch[R])
+	same   func(a, b R) bool // nil: no two events belong together
 	pool   pool[R]
 
 	mu        sync.Mutex
@@ -66,6 +68,11 @@ func NewBuilder[R any](limits Limits, emit func(*Batch[R])) *Builder[R] {
 	return &Builder[R]{limits: limits.withDefaults(), emit: emit}
 }
 
+// Together makes batches that hold all events of a message, where one batch can: whatever becomes of the
+// batch then becomes of the whole message, and what was given up and is delivered again repeats nothing.
+// same says whether two neighbours in a run are of one message. It is called before the first Add.
+func (b *Builder[R]) Together(same func(a, b R) bool) { b.same = same }
+
 // Add copies the run's events into batches and reports whether it did: a closed builder takes
 // nothing. The run is the caller's again when Add returns.
 func (b *Builder[R]) Add(run *Run[R]) bool {
@@ -77,6 +84,13 @@ func (b *Builder[R]) Add(run *Run[R]) bool {
 	for i := range run.Entries {
 		e := &run.Entries[i]
 		b.add(run.Buf[e.Start:e.End], e)
+		if t := b.full(); t != "" {
+			var next *Entry[R]
+			if i+1 < len(run.Entries) {
+				next = &run.Entries[i+1]
+			}
+			b.sealBefore(next, t)
+		}
 	}
 	if b.limits.Linger <= 0 {
 		b.seal(ByLinger)
@@ -101,32 +115,70 @@ func (b *Builder[R]) Close() {
 }
 
 func (b *Builder[R]) add(data []byte, e *Entry[R]) {
-	if b.cur != nil && Envelope+len(b.cur.buf)+1+len(data) > b.limits.MaxBytes {
-		b.seal(ByBytes)
+	for b.cur != nil && Envelope+len(b.cur.buf)+1+len(data) > b.limits.MaxBytes {
+		b.sealBefore(e, ByBytes)
 	}
 	if b.cur == nil {
-		b.open()
-		b.newest = e.Time
+		b.open(b.pool.get())
 	}
+	b.order(e.Time)
 	b.cur.add(data, e)
-	if e.Time < b.newest {
+}
+
+// order notes the time of the open batch's next event.
+func (b *Builder[R]) order(at int64) {
+	if at < b.newest {
 		b.unordered = true
 	} else {
-		b.newest = e.Time
-	}
-	switch {
-	case len(b.cur.Entries) >= b.limits.MaxEvents:
-		b.seal(ByCount)
-	case Envelope+len(b.cur.buf) >= b.limits.MaxBytes:
-		b.seal(ByBytes)
+		b.newest = at
 	}
 }
 
-// open starts a batch and its linger.
-func (b *Builder[R]) open() {
-	b.cur, b.unordered = b.pool.get(), false
+// full says what seals the open batch; empty if it has room.
+func (b *Builder[R]) full() Trigger {
+	switch {
+	case len(b.cur.Entries) >= b.limits.MaxEvents:
+		return ByCount
+	case Envelope+len(b.cur.buf) >= b.limits.MaxBytes:
+		return ByBytes
+	}
+	return ""
+}
+
+// sealBefore seals the open batch because of its size, next being the event that comes after it, if one is
+// known. What is of one message with that goes into the next batch, too, unless it is all that there is.
+func (b *Builder[R]) sealBefore(next *Entry[R], t Trigger) {
+	full := b.cur
+	n := len(full.Entries)
+	if next != nil && b.same != nil {
+		for n > 0 && b.same(full.Entries[n-1].Ref, next.Ref) {
+			n--
+		}
+	}
+	if n == 0 || n == len(full.Entries) {
+		b.seal(t)
+		return
+	}
+	carried := b.pool.get()
+	for i := n; i < len(full.Entries); i++ {
+		e := &full.Entries[i]
+		carried.add(full.buf[e.Start:e.End], e)
+	}
+	clear(full.Entries[n:])
+	full.Entries = full.Entries[:n]
+	full.buf = full.buf[:full.Entries[n-1].End]
+	b.seal(t)
+	b.open(carried)
+}
+
+// open makes batch the open one, and starts its linger.
+func (b *Builder[R]) open(batch *Batch[R]) {
+	b.cur, b.unordered, b.newest = batch, false, math.MinInt64
 	b.cur.buf = slices.Grow(b.cur.buf, b.lastBytes)
 	b.cur.Entries = slices.Grow(b.cur.Entries, b.lastEvents)
+	for i := range batch.Entries {
+		b.order(batch.Entries[i].Time)
+	}
 	if b.limits.Linger <= 0 {
 		return
 	}

@@ -309,7 +309,8 @@ func TestSelectKeepsBytesAndOrder(t *testing.T) {
 }
 
 // Whatever is added in whatever portions: every event comes out once, in a body that is JSON, of
-// exactly the size it claims, within the limits, in stable time order; so is every part of it.
+// exactly the size it claims, within the limits, in stable time order; so is every part of it. The
+// events of a message stand in one batch, if one can hold them.
 func TestBatchesAccountForEveryByte(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := Limits{
@@ -320,6 +321,8 @@ func TestBatchesAccountForEveryByte(t *testing.T) {
 		var got []*Batch[int]
 		b := NewBuilder(l, func(b *Batch[int]) { got = append(got, b) })
 		var events []string
+		var messages []int // of each event
+		b.Together(func(x, y int) bool { return messages[x] == messages[y] })
 		for range rapid.IntRange(0, 12).Draw(t, "runs") {
 			r := &Run[int]{}
 			for range rapid.IntRange(0, 9).Draw(t, "events") {
@@ -329,6 +332,11 @@ func TestBatchesAccountForEveryByte(t *testing.T) {
 				at := rapid.OneOf(rapid.Int64Range(0, 5), rapid.Int64()).Draw(t, "time")
 				r.Entries = append(r.Entries, Entry[int]{Start: uint32(start), End: uint32(len(r.Buf)), Time: at, Ref: len(events)})
 				events = append(events, string(event))
+				if n := len(messages); len(r.Entries) > 1 && rapid.Bool().Draw(t, "together") {
+					messages = append(messages, messages[n-1])
+				} else {
+					messages = append(messages, n)
+				}
 			}
 			b.Add(r)
 			clear(r.Buf) // the builder must not look at it any more
@@ -337,6 +345,7 @@ func TestBatchesAccountForEveryByte(t *testing.T) {
 			}
 		}
 		b.Close()
+		checkTogether(t, got, l, events, messages)
 		seen := 0
 		for _, s := range got {
 			checkBatch(t, s, l, events)
@@ -357,6 +366,26 @@ func TestBatchesAccountForEveryByte(t *testing.T) {
 			t.Fatalf("%d of %d events came out", seen, len(events))
 		}
 	})
+}
+
+func checkTogether(t *rapid.T, got []*Batch[int], l Limits, events []string, messages []int) {
+	batches, count, size := map[int]map[*Batch[int]]bool{}, map[int]int{}, map[int]int{}
+	for _, s := range got {
+		for _, e := range s.Entries {
+			m := messages[e.Ref]
+			if batches[m] == nil {
+				batches[m], size[m] = map[*Batch[int]]bool{}, Envelope-1
+			}
+			batches[m][s] = true
+			count[m]++
+			size[m] += len(events[e.Ref]) + 1
+		}
+	}
+	for m, in := range batches {
+		if len(in) > 1 && count[m] <= l.MaxEvents && size[m] <= l.MaxBytes {
+			t.Fatalf("message %d of %d events and %d bytes lies in %d batches; limits %+v", m, count[m], size[m], len(in), l)
+		}
+	}
 }
 
 func checkBatch(t *rapid.T, s *Batch[int], l Limits, events []string) {
@@ -447,5 +476,31 @@ func BenchmarkBuilderAdd(b *testing.B) {
 				builder.Add(r)
 			}
 		})
+	}
+}
+
+func TestAMessagesEventsMoveToTheNextBatchTogether(t *testing.T) {
+	for name, c := range map[string]struct {
+		limits Limits
+		want   string
+	}{
+		"by count": {Limits{MaxEvents: 3, Linger: time.Hour}, "[[0 1] [2 3 4] [5 6 7] [8]]"},
+		"by bytes": {Limits{MaxBytes: Envelope + 3*7 + 2, Linger: time.Hour}, "[[0 1] [2 3 4] [5 6 7] [8]]"},
+	} {
+		b, got := collect(c.limits)
+		b.Together(func(x, y int) bool { return x/2 == 1 && y/2 == 1 || x >= 5 && y >= 5 }) // 2 and 3; 5 to 8, which no batch holds
+		b.Add(run(0, `{"a":0}`, `{"a":1}`, `{"a":2}`, `{"a":3}`, `{"a":4}`, `{"a":5}`, `{"a":6}`, `{"a":7}`, `{"a":8}`))
+		b.Close()
+		var refs [][]int
+		for _, s := range *got {
+			var in []int
+			for _, e := range s.Entries {
+				in = append(in, e.Ref)
+			}
+			refs = append(refs, in)
+		}
+		if fmt.Sprint(refs) != c.want {
+			t.Errorf("%s: batches %v, want %s", name, refs, c.want)
+		}
 	}
 }

@@ -53,7 +53,9 @@ func (w *Worker) Serve(ctx context.Context, source *consume.Generation, drain fu
 			g.outcomes(w.tallies[app], b, from, to, o)
 		})
 		g.deliverers = append(g.deliverers, d)
-		g.builders = append(g.builders, batch.NewBuilder(w.limits, d.Submit))
+		b := batch.NewBuilder(w.limits, d.Submit)
+		b.Together(func(a, b part) bool { return a.Message == b.Message })
+		g.builders = append(g.builders, b)
 	}
 	w.leaveSections(source.Tasks)
 	for _, task := range source.Tasks {
