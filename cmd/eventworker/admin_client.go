@@ -96,5 +96,5 @@ func (c *adminClient) call(ctx context.Context, path string, body, into any) (st
 	if json.Unmarshal(text, &said) != nil || said.Error == "" {
 		said.Error = strings.TrimSpace(string(text[:min(len(text), 500)]))
 	}
-	return res.StatusCode, fmt.Errorf("%s: %s", c.address, said.Error)
+	return res.StatusCode, &adminRefusal{res.StatusCode, c.address + ": " + said.Error}
 }

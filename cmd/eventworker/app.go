@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -27,6 +28,8 @@ type app struct {
 	set        []string
 	// acts says that the command changes something: how that ended is told whoever reads its output.
 	acts bool
+	// asJSON says that whoever calls wants errors as JSON, too.
+	asJSON bool
 }
 
 // run executes one command line and gives the exit code. It is the whole program but for signals, so
@@ -44,7 +47,30 @@ func run(ctx context.Context, args []string, s streams) int {
 	if a.readerGone() && !a.acts {
 		return exitOK // whoever read our output has seen enough
 	}
+	a.asJSON = wantsJSON(cmd, args)
 	return a.report(ctx, foundByCobra(cmd, err))
+}
+
+// wantsJSON says whether a call asked for JSON: by the flag, or, where the call could not be read so far, by
+// its words.
+func wantsJSON(cmd *cobra.Command, args []string) bool {
+	isJSON := func(format string) bool { return format == "json" || format == "jsonl" }
+	if f := cmd.Flags().Lookup("output"); f != nil && f.Changed {
+		return isJSON(f.Value.String())
+	}
+	for i, word := range args {
+		switch name, value, cut := strings.Cut(word, "="); {
+		case word == "--":
+			return false
+		case (name == "--output" || name == "-o") && cut:
+			return isJSON(value)
+		case (word == "--output" || word == "-o") && i+1 < len(args):
+			return isJSON(args[i+1])
+		case strings.HasPrefix(word, "-o"):
+			return isJSON(word[2:])
+		}
+	}
+	return false
 }
 
 // closedPipe says whether an error is that nobody reads what is written.

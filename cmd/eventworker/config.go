@@ -132,7 +132,7 @@ func (a *app) writeCheck(err error, answers []checkedApplication, store *checked
 		fmt.Fprintln(a.err, "the configuration is valid")
 		return nil
 	}
-	return withCode(exitUsage, "", fmt.Errorf("%s in the configuration", plural(len(problems), "mistake")))
+	return &failure{exitUsage, fmt.Errorf("%s in the configuration", plural(len(problems), "mistake")), "", categoryConfig}
 }
 
 func newConfigPrintCommand(a *app) *cobra.Command {

@@ -127,10 +127,10 @@ func onlineVerdict(answers []checkedApplication, store *checkedStore, unsure err
 		}
 	}
 	if refused > 0 {
-		return withCode(exitUsage, "", fmt.Errorf("%s cannot deliver", plural(refused, "application")))
+		return &failure{exitUsage, fmt.Errorf("%s cannot deliver", plural(refused, "application")), "", categoryConfig}
 	}
 	if store != nil && !store.OK {
-		return withCode(exitUsage, "", errors.New("the store cannot be used"))
+		return &failure{exitUsage, errors.New("the store cannot be used"), "", categoryConfig}
 	}
 	return nil
 }

@@ -189,7 +189,7 @@ func newDesk(c *config.Config) (*dlq.Desk, error) {
 	k := &c.Kafka
 	secure, mechanism, err := worker.Security(k)
 	if err != nil {
-		return nil, err
+		return nil, failIn(categoryConfig, "eventworker config check", "%w", err)
 	}
 	return dlq.New(dlq.Cluster{Brokers: k.Brokers, ClientID: k.ClientID, TLS: secure, SASL: mechanism},
 		dlq.Topics{DeadLetter: k.DeadLetterTopic, Replay: k.ReplayTopic, Inputs: k.Topics}, k.Group, nil)
@@ -208,7 +208,7 @@ func (a *app) kafkaError(err error) error {
 	const try = "eventworker config print --origin"
 	if errors.Is(err, kafka.BrokerNotAvailable) || errors.Is(err, syscall.ECONNREFUSED) {
 		if loaded, wrong := a.loadConfig(false); wrong == nil {
-			return failf(try, "no broker answers at %s, which kafka.brokers names (BROKER_NOT_AVAILABLE)", strings.Join(loaded.Kafka.Brokers, ", "))
+			return failIn(categoryNetwork, try, "no broker answers at %s, which kafka.brokers names (BROKER_NOT_AVAILABLE)", strings.Join(loaded.Kafka.Brokers, ", "))
 		}
 	}
 	return failf(try, "%w", callError(err))

@@ -92,7 +92,7 @@ func (a *app) find(cmd *cobra.Command, d *openDesk, addresses []string) (found [
 		}
 		var call *dlq.CallError
 		if errors.As(err, &call) {
-			return nil, failf(call.Try, "%w", err)
+			return nil, failIn(categoryData, call.Try, "%w", err)
 		}
 		if err != nil {
 			return nil, a.kafkaError(err)

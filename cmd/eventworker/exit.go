@@ -18,11 +18,13 @@ const (
 	exitGuard     = 4
 )
 
-// failure is an error with an exit code and the command to type next.
+// failure is an error with an exit code and the command to type next. category is empty where exit code and
+// cause tell it.
 type failure struct {
-	code int
-	err  error
-	try  string
+	code     int
+	err      error
+	try      string
+	category string
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -43,48 +45,98 @@ func withCode(code int, try string, err error) error {
 	return &failure{code: code, err: err, try: try}
 }
 
+// failIn is a failure of a category of its own: exit code 1.
+func failIn(category, try, format string, args ...any) error {
+	return &failure{code: exitFailed, err: fmt.Errorf(format, args...), try: try, category: category}
+}
+
 // ran marks an error that a command's own code gave; any other error of cobra's is a wrong call.
 type ran struct{ error }
 
 func (r ran) Unwrap() error { return r.error }
 
-// report tells of an error on standard error, in three lines at most (a configuration's mistakes are
-// a line each), and gives the exit code.
+// report tells of an error on standard error and gives the exit code: in three lines at most (a
+// configuration's mistakes are a line each), or, for callers of --output json and jsonl, as a JSON object.
 func (a *app) report(ctx context.Context, err error) int {
 	if err == nil {
 		return exitOK
 	}
+	said := failureOf(ctx, err)
+	told := toldError{Schema: errorSchema, Category: categoryOf(ctx, err), Message: a.words(said.err), Try: said.try}
 	var wrong *config.Error
 	if errors.As(err, &wrong) {
+		for _, p := range wrong.Problems {
+			told.Problems = append(told.Problems, checkedProblem(p))
+		}
+	}
+	if a.asJSON {
+		fmt.Fprintf(a.err, "%s\n", compact(&told))
+		return said.code
+	}
+	if wrong != nil {
 		fmt.Fprintln(a.err, wrong)
-		fmt.Fprintf(a.err, "Error: %s in the configuration\nTry: eventworker config check\n", plural(len(wrong.Problems), "mistake"))
-		return exitUsage
+	}
+	a.tell(&told)
+	return said.code
+}
+
+// errorSchema names the form of an error in JSON.
+const errorSchema = "eventworker.error/v1"
+
+// toldError is an error as JSON.
+type toldError struct {
+	Schema   string `json:"schema"`
+	Category string `json:"category"`
+	Message  string `json:"message"`
+	// Try is the command to type next, empty where there is none.
+	Try string `json:"try"`
+	// Problems are the mistakes of a configuration.
+	Problems []checkedProblem `json:"problems,omitempty"`
+}
+
+// failureOf is what is told of an error, and its exit code.
+func failureOf(ctx context.Context, err error) *failure {
+	var wrong *config.Error
+	if errors.As(err, &wrong) {
+		return &failure{exitUsage, fmt.Errorf("%s in the configuration", plural(len(wrong.Problems), "mistake")), "eventworker config check", ""}
 	}
 	var f *failure
 	if errors.As(err, &f) {
-		a.tell(err, f.try)
-		return f.code
+		return &failure{f.code, err, f.try, f.category}
 	}
-	var own ran
-	if !errors.As(err, &own) {
-		a.tell(err, "eventworker --help")
-		return exitUsage
+	if !errors.As(err, new(ran)) {
+		return &failure{exitUsage, err, "eventworker --help", ""}
 	}
-	var stopped *interrupted
-	if errors.As(context.Cause(ctx), &stopped) && errors.Is(err, context.Canceled) || errors.As(err, &stopped) {
-		a.tell(stopped, "")
-		return stopped.code()
+	if stopped := wasStopped(ctx, err); stopped != nil {
+		return &failure{stopped.code(), stopped, "", ""}
 	}
-	a.tell(err, "")
-	return exitFailed
+	return &failure{exitFailed, err, "", ""}
 }
 
-func (a *app) tell(err error, try string) {
-	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+// wasStopped is the signal that ended a command, nil where something else did.
+func wasStopped(ctx context.Context, err error) *interrupted {
+	var stopped *interrupted
+	if errors.As(context.Cause(ctx), &stopped) && errors.Is(err, context.Canceled) || errors.As(err, &stopped) {
+		return stopped
+	}
+	return nil
+}
+
+// words is an error's text, with what the brokers said in plain words.
+func (a *app) words(err error) string {
+	group := "kafka.group"
+	if loaded, wrong := a.loadConfig(false); wrong == nil {
+		group = loaded.Kafka.Group
+	}
+	return inKafkaWords(err, strings.TrimSpace(err.Error()), group)
+}
+
+func (a *app) tell(told *toldError) {
+	lines := strings.Split(told.Message, "\n")
 	lines = lines[:min(2, len(lines))]
 	fmt.Fprintln(a.err, "Error: "+strings.Join(lines, "\n"))
-	if try != "" {
-		fmt.Fprintln(a.err, "Try: "+try)
+	if told.Try != "" {
+		fmt.Fprintln(a.err, "Try: "+told.Try)
 	}
 }
 

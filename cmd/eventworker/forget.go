@@ -126,7 +126,11 @@ func (a *app) forget(cmd *cobra.Command, c *forgetCall) error {
 		return errors.Join(err, werr)
 	}
 	if !done.Complete {
-		return withCode(exitRemainder, "call it again", errors.New("the user is not forgotten everywhere yet; the report says where not"))
+		category := categoryData
+		if slices.ContainsFunc(done.API, func(x forgottenAPI) bool { return !x.OK }) {
+			category = categoryAPI
+		}
+		return &failure{exitRemainder, errors.New("the user is not forgotten everywhere yet; the report says where not"), "call it again", category}
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (a *app) groupAdmin() (*consume.Admin, string, error) {
 	k := &loaded.Config.Kafka
 	secure, mechanism, err := worker.Security(k)
 	if err != nil {
-		return nil, "", err
+		return nil, "", failIn(categoryConfig, "eventworker config check", "%w", err)
 	}
 	admin, err := consume.NewAdmin(consume.Config{
 		Brokers: k.Brokers, ClientID: k.ClientID, TLS: secure, SASL: mechanism,

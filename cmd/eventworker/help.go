@@ -74,6 +74,8 @@ var topics = map[string]func() string{
 	"filters":    filtersHelp,
 	"output":     func() string { return outputHelp },
 	"reasons":    reasonsHelp,
+	"errors":       func() string { return errorsHelp },
+	"error-schema": func() string { return string(errorDocumentSchema) },
 	"environment": func() string {
 		return environmentHelp + "\n" + strings.Join(environmentNames(), "\n") + "\n"
 	},
@@ -121,11 +123,37 @@ chooses. Colours are used on a terminal, unless NO_COLOR is set and not empty,
 TERM is dumb, or --color says otherwise. Long texts of dlq show and dlq explain
 are paged on a terminal by EVENTWORKER_PAGER, PAGER or less; see --no-pager.
 
+With -o json or jsonl an error is a JSON object, too: the last line of standard
+error, with a category for scripts. help errors says which there are.
+
 A scan says on standard error what it read, of how much, and whether that was
 all. Secrets are never printed; a configuration shows them as ***. User tokens
 and e-mail addresses are masked: equal ones have equal masks, which are keyed
 by eventworker/mask.key in the user's directory of configurations.
 --show-tokens shows them, for one call.
+`
+
+const errorsHelp = `An error says on standard error what failed and why, in a line that begins with
+"Error: ", and in one with "Try: " what to type next. With -o json or -o jsonl
+it is instead one JSON object in the last line of standard error:
+
+  {"schema":"eventworker.error/v1","category":"network",
+   "message":"no broker answers at ...","try":"eventworker config print"}
+
+"message" and "try" are for people and may change any day; "category" is one of
+
+  call       the call is wrong: a flag, a filter, a stale plan
+  config     the configuration is wrong, or names a topic that is not there
+  auth       a broker or worker refuses the user, or a certificate is refused
+  network    a broker, worker or store does not answer; calling again may help
+  api        the Insights API refuses, or does not answer
+  data       what was read needs a person, or cannot be made out
+  guard      stopped by a guard, a person or a signal; can be resumed
+  internal   anything else
+
+"problems" lists the mistakes of a configuration. Where the call was understood,
+the document on standard output may be there all the same: the exit code counts,
+see help exit-codes. help error-schema prints the JSON Schema.
 `
 
 const environmentHelp = `Settings come from, later ones winning: defaults, the file of --config, the

@@ -68,7 +68,7 @@ type Desk struct {
 // New makes a desk. It does not connect yet.
 func New(cluster Cluster, topics Topics, group string, log *zap.Logger) (*Desk, error) {
 	if topics.DeadLetter == "" {
-		return nil, &CallError{Problem: "kafka.dead_letter_topic is empty", Try: "eventworker config print --origin"}
+		return nil, &CallError{Problem: "kafka.dead_letter_topic is empty", Try: "eventworker config print --origin", Setting: "kafka.dead_letter_topic"}
 	}
 	if topics.State == "" {
 		topics.State = topics.DeadLetter + ".state"
@@ -142,10 +142,12 @@ func (d *Desk) Retention(ctx context.Context) (keeps time.Duration, known bool, 
 	return time.Duration(ms) * time.Millisecond, true, nil
 }
 
-// CallError is a mistake of the caller: a filter, an address, an option. Try is a command that helps.
+// CallError is a mistake of the caller: a filter, an address, an option. Try is a command that helps, Setting
+// the key of the configuration that is wrong, empty for none.
 type CallError struct {
 	Problem string
 	Try     string
+	Setting string
 }
 
 func (e *CallError) Error() string { return e.Problem }

@@ -169,7 +169,7 @@ func (d *Desk) Plan(ctx context.Context, o PlanOptions) (*Plan, Report, error) {
 		o.Max = MaxPlan
 	}
 	if !o.ToOriginal && d.Topics.Replay == "" {
-		return nil, Report{}, callf("eventworker config print --origin", "kafka.replay_topic is empty: nowhere to replay to")
+		return nil, Report{}, &CallError{Problem: "kafka.replay_topic is empty: nowhere to replay to", Try: "eventworker config print --origin", Setting: "kafka.replay_topic"}
 	}
 	states, _, err := d.readStates(ctx, nil)
 	if err != nil {
