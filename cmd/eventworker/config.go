@@ -42,9 +42,6 @@ key has not the right or Redis cannot serve, with 1 if one could not be asked.`,
   eventworker config check --config eventworker.yaml --online
   eventworker config check --set batch.max_events=500 --output json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf(cmd, "output", output, "text", "json"); err != nil {
-				return err
-			}
 			if online && !forRun {
 				return usagef("eventworker config check --online", "--online needs the keys, which --for-run=false does without")
 			}
@@ -64,7 +61,7 @@ key has not the right or Redis cannot serve, with 1 if one could not be asked.`,
 		panic(err) // the flag was defined two lines above
 	}
 	cmd.Flags().BoolVar(&forRun, "for-run", true, "check what only a running worker needs")
-	outputFlag(cmd, &output, "text", "json")
+	a.schemaFlag(cmd, &output, configCheckSchema, "text", "json")
 	return cmd
 }
 
@@ -146,10 +143,7 @@ are printed as ***. With --origin each value says where it came from: default,
 file(line,column), env NAME or --set.`,
 		Example: `  eventworker config print --config eventworker.yaml --origin
   eventworker config print --output json`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf(cmd, "output", output, "yaml", "json"); err != nil {
-				return err
-			}
+		RunE: func(*cobra.Command, []string) error {
 			loaded, err := a.loadConfig(false)
 			if err != nil {
 				return err
@@ -159,6 +153,6 @@ file(line,column), env NAME or --set.`,
 	}
 	a.configFlags(cmd)
 	cmd.Flags().BoolVar(&origin, "origin", false, "say of each value where it came from")
-	outputFlag(cmd, &output, "yaml", "json")
+	a.schemaFlag(cmd, &output, configSchema, "yaml", "json")
 	return cmd
 }

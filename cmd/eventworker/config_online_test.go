@@ -60,6 +60,7 @@ application us: the key lacks the right search, without which no event can be se
 		t.Errorf("%+v", r)
 	}
 	r = check("--output", "json")
+	valid(t, configCheckSchema, r.out)
 	var doc checked
 	if err := json.Unmarshal([]byte(r.out), &doc); err != nil || doc.OK || len(doc.Applications) != 3 || !doc.Applications[1].OK || doc.Applications[2].OK {
 		t.Errorf("%v in %s", err, r.out)
@@ -125,6 +126,7 @@ func TestConfigCheckOnlineAsksRedisAndLeavesNothingThere(t *testing.T) {
 		t.Helper()
 		r := call(t, nil, "config", "check", "-c", "c.yaml", "--online", "--keys-endpoint", url, "--set", "insights.only=eu",
 			"--set", "store.kind=redis", "--set", "store.redis.addresses="+server.Addr, "-o", "json")
+		valid(t, configCheckSchema, r.out)
 		if err := json.Unmarshal([]byte(r.out), &doc); err != nil || doc.Store == nil {
 			t.Fatalf("%v in %+v", err, r)
 		}

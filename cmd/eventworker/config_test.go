@@ -33,6 +33,7 @@ func TestConfigCheckNamesEveryMistakeAtOnce(t *testing.T) {
 		t.Errorf("%d, %q", r.code, r.err)
 	}
 	r = call(t, nil, "config", "check", "--config", "c.yaml", "--output", "json")
+	valid(t, configCheckSchema, r.out)
 	var doc checked
 	if err := json.Unmarshal([]byte(r.out), &doc); err != nil || doc.OK || len(doc.Problems) != 3 || doc.Problems[0].Source != "c.yaml(2,3)" {
 		t.Errorf("%v in %s", err, r.out)
@@ -61,10 +62,11 @@ func TestConfigPrint(t *testing.T) {
 	if r.code != exitOK || !strings.Contains(r.out, "app_id: A # c.yaml(1,45)\n") || !strings.Contains(r.out, `api_key: "***" # c.yaml(1,57)`) {
 		t.Errorf("%+v", r)
 	}
-	r = call(t, nil, "config", "print", "--output", "json")
-	if r.code != exitOK || !json.Valid([]byte(r.out)) {
+	r = call(t, nil, "config", "print", "--output", "json", "--origin")
+	if r.code != exitOK || !strings.Contains(r.out, "origins") {
 		t.Errorf("%+v", r)
 	}
+	valid(t, configSchema, r.out)
 	inDir(t, map[string]string{"c.yaml": brokenConfig})
 	r = call(t, nil, "config", "print", "-c", "c.yaml")
 	if r.code != exitUsage || r.out != "" || !strings.Contains(r.err, "\nError: 3 mistakes in the configuration\n") {
@@ -77,7 +79,9 @@ func TestVersion(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	var b build
-	if r := call(t, nil, "version", "-o", "json"); json.Unmarshal([]byte(r.out), &b) != nil || b.Schema != "eventworker.version/v1" || b.Go == "" {
+	r := call(t, nil, "version", "-o", "json")
+	valid(t, versionSchema, r.out)
+	if json.Unmarshal([]byte(r.out), &b) != nil || b.Schema != "eventworker.version/v1" || b.Go == "" {
 		t.Errorf("%+v", r)
 	}
 	if r := call(t, nil, "--version"); r.code != exitOK || !strings.HasPrefix(r.out, "eventworker ") {

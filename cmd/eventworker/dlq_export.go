@@ -11,6 +11,7 @@ import (
 func newDLQExportCommand(a *app) *cobra.Command {
 	var flags deskFlags
 	var masked bool
+	var output string
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Dead letters byte for byte, as JSON lines",
@@ -19,7 +20,7 @@ base64 with "encoding":"base64" where they are not UTF-8. That holds user
 tokens, and needs --show-tokens.
 
 --masked writes a copy to show to others instead. Its first line says so, and it
-cannot be replayed.`,
+cannot be replayed. --output help prints the schema of a line.`,
 		Example: `  eventworker dlq export --config eventworker.yaml --show-tokens > letters.jsonl
   eventworker dlq export --cause c1-9f2ab01c --masked > to-show.jsonl`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -30,6 +31,7 @@ cannot be replayed.`,
 		},
 	}
 	flags.add(a, cmd)
+	a.schemaFlag(cmd, &output, dlq.ExportJSONSchema, "jsonl")
 	cmd.Flags().BoolVar(&masked, "masked", false, "a copy with user tokens and e-mail addresses masked")
 	return cmd
 }

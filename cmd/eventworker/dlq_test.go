@@ -274,15 +274,30 @@ func TestWrongCallsOfTheDeskAreRefused(t *testing.T) {
 	}
 }
 
-func TestSchemasArePrinted(t *testing.T) {
-	for command, id := range map[string]string{"list": "list", "stats": "stats", "show": "show", "explain": "explain", "tail": "tail"} {
-		r := call(t, nil, "dlq", command, "-o", "help")
-		var schema struct {
-			ID string `json:"$id"`
+// Every command that prints JSON says of which form, and needs nothing else of the call for that.
+func TestEveryCommandWithJSONPrintsItsSchema(t *testing.T) {
+	printed := 0
+	walk(testRoot(), func(c *cobra.Command, path []string) {
+		f := c.Flags().Lookup("output")
+		if f == nil || !strings.Contains(f.Usage, "json") {
+			return
 		}
-		if err := json.Unmarshal([]byte(r.out), &schema); err != nil || r.code != exitOK || schema.ID != "eventworker.dlq."+id+"/v1" {
-			t.Errorf("%s: exit code %d, %v, %s, %s", command, r.code, err, schema.ID, r.err)
+		r := call(t, nil, append(slices.Clip(path), "-o", "help")...)
+		schema, err := jsonschema.UnmarshalJSON(strings.NewReader(r.out))
+		compiler := jsonschema.NewCompiler()
+		if err == nil {
+			err = compiler.AddResource("schema.json", schema)
 		}
+		if err == nil {
+			_, err = compiler.Compile("schema.json")
+		}
+		if err != nil || r.code != exitOK || r.err != "" || !strings.Contains(r.out, `"$id": "eventworker.`) {
+			t.Errorf("%v: %v, %+v", path, err, r)
+		}
+		printed++
+	})
+	if printed < 16 {
+		t.Errorf("only %d commands print JSON", printed)
 	}
 }
 

@@ -87,17 +87,11 @@ log. TOKEN may be -, which reads it from standard input.`,
 	f.StringVar(&c.confirm, "confirm", "", "the `TOKEN` once more, instead of typing it")
 	f.BoolVar(&c.api, "api", false, "have the Insights API delete the user's events, too")
 	f.StringVar(&c.keyFile, "api-key-file", "", "a `FILE` with an API key that has the right deleteObject (default: the application's key)")
-	outputFlag(cmd, &c.output, "text", "json", "help")
+	a.schemaFlag(cmd, &c.output, worker.ForgottenSchema, "text", "json")
 	return cmd
 }
 
 func (a *app) forget(cmd *cobra.Command, c *forgetCall) error {
-	if err := oneOf(cmd, "output", c.output, "text", "json", "help"); err != nil {
-		return err
-	}
-	if c.output == "help" {
-		return writeSchema(a.out, worker.ForgottenSchema)
-	}
 	if c.keyFile != "" && !c.api {
 		return usagef(cmd.CommandPath()+" --help", "--api-key-file needs --api")
 	}

@@ -54,8 +54,7 @@ of milliseconds; it is compared with the records' timestamps.`,
 	flags.BoolVar(&r.dryRun, "dry-run", false, "only show the plan")
 	flags.BoolVar(&r.yes, "yes", false, "do not ask")
 	flags.BoolVar(&r.noInput, "no-input", false, "never ask: fail where --yes is missing")
-	outputFlag(cmd, &r.output, "table", "json")
-	cmd.MarkFlagsOneRequired("to-earliest", "to-latest", "to-time", "to-offset")
+	a.schemaFlag(cmd, &r.output, groupResetSchema, "table", "json")
 	cmd.MarkFlagsMutuallyExclusive("to-earliest", "to-latest", "to-time", "to-offset")
 	cmd.MarkFlagsMutuallyExclusive("dry-run", "yes")
 	return cmd
@@ -120,8 +119,8 @@ func refusedActive(members int) error {
 // check finds wrong calls before anything is asked of the brokers.
 func (r *reset) check(a *app, cmd *cobra.Command) (at time.Time, err error) {
 	try := cmd.CommandPath() + " --help"
-	if err := oneOf(cmd, "output", r.output, "table", "json"); err != nil {
-		return at, err
+	if !r.earliest && !r.latest && r.time == "" && !cmd.Flags().Changed("to-offset") {
+		return at, usagef(try, "where to is missing: --to-earliest, --to-latest, --to-time or --to-offset")
 	}
 	if cmd.Flags().Changed("to-offset") && (len(r.which.topics) != 1 || len(r.which.partitions) != 1) {
 		return at, usagef(try, "--to-offset means one partition: name it with --topic and --partition")

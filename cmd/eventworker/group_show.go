@@ -28,9 +28,6 @@ has it: see /statusz of its admin server.`,
 		Example: `  eventworker group show --config eventworker.yaml
   eventworker group show --set kafka.group=eventworker --topic events -o json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf(cmd, "output", output, "table", "json"); err != nil {
-				return err
-			}
 			admin, name, err := a.groupAdmin()
 			if err != nil {
 				return err
@@ -53,7 +50,7 @@ has it: see /statusz of its admin server.`,
 	}
 	a.configFlags(cmd)
 	which.flags(cmd)
-	outputFlag(cmd, &output, "table", "json")
+	a.schemaFlag(cmd, &output, groupShowSchema, "table", "json")
 	return cmd
 }
 

@@ -57,6 +57,7 @@ func committed(t *testing.T, flags []string) (offsets [3]int64, doc shownGroup) 
 	if r.code != exitOK {
 		t.Fatalf("group show: %+v", r)
 	}
+	valid(t, groupShowSchema, r.out)
 	if err := json.Unmarshal([]byte(r.out), &doc); err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +104,7 @@ func TestGroupResetMovesWhatThePlanShowed(t *testing.T) {
 	reset(exitOK, "--to-time", "1764000540001", "--partition", "2", "--yes") // after the last
 	expect(3, 4, 10)
 	r = reset(exitOK, "--to-earliest", "--yes", "-o", "json")
+	valid(t, groupResetSchema, r.out)
 	var plan resetPlan
 	if err := json.Unmarshal([]byte(r.out), &plan); err != nil || plan.Schema != "eventworker.group.reset/v1" || plan.Group != "g" || len(plan.Partitions) != 3 || plan.Partitions[1].Again != 4 {
 		t.Errorf("the plan as JSON: %v\n%s", err, r.out)

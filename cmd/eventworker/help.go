@@ -70,10 +70,10 @@ func fold(text string, margin int) string {
 
 // topics are help texts about more than one command.
 var topics = map[string]func() string{
-	"exit-codes": func() string { return exitCodesHelp },
-	"filters":    filtersHelp,
-	"output":     func() string { return outputHelp },
-	"reasons":    reasonsHelp,
+	"exit-codes":   func() string { return exitCodesHelp },
+	"filters":      filtersHelp,
+	"output":       func() string { return outputHelp },
+	"reasons":      reasonsHelp,
 	"errors":       func() string { return errorsHelp },
 	"error-schema": func() string { return string(errorDocumentSchema) },
 	"environment": func() string {
@@ -109,10 +109,10 @@ error, so nothing but standard output is needed by a script.
 
 With -o json there is one document, with -o jsonl one object a line, with the
 same fields. "schema" names form and version: fields are added to a version,
-never renamed or given another type. Offsets are texts, because some readers
-round large numbers; bytes that are no UTF-8 are base64, and "encoding" says so.
--o help prints the JSON Schema. -o csv has a line of names first. Texts for
-people may change any day.
+never renamed or given another type; -o help prints the JSON Schema, of any
+command that has JSON. Offsets are texts, because some readers round large
+numbers; bytes that are no UTF-8 are base64, and "encoding" says so. -o csv has
+a line of names first. Texts for people may change any day.
 
 A table fits its terminal: the last column is shortened, and columns that need
 not be there leave. In a pipe it has tabs, whole values and no limit. --fields

@@ -1,11 +1,54 @@
 package main
 
 import (
+	_ "embed"
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"eventworker/internal/dlq"
 )
+
+// The schemas of what commands print as JSON, but for those that other packages publish.
+var (
+	//go:embed schemas/config-check.v1.schema.json
+	configCheckSchema []byte
+	//go:embed schemas/config.v1.schema.json
+	configSchema []byte
+	//go:embed schemas/group-reset.v1.schema.json
+	groupResetSchema []byte
+	//go:embed schemas/group-show.v1.schema.json
+	groupShowSchema []byte
+	//go:embed schemas/version.v1.schema.json
+	versionSchema []byte
+)
+
+// schemaFlag gives a command -o, of which help prints the schema and needs nothing else of the call. It comes
+// after Args and RunE.
+func (a *app) schemaFlag(cmd *cobra.Command, output *string, schema []byte, choices ...string) {
+	choices = append(choices, "help")
+	outputFlag(cmd, output, choices...)
+	args, run := cmd.Args, cmd.RunE
+	if args == nil {
+		args = noArguments
+	}
+	cmd.Args = func(cmd *cobra.Command, given []string) error {
+		if *output == "help" {
+			return nil
+		}
+		return args(cmd, given)
+	}
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		if err := oneOf(cmd, "output", *output, choices...); err != nil {
+			return err
+		}
+		if *output == "help" {
+			return writeSchema(a.out, schema)
+		}
+		return run(cmd, given)
+	}
+}
 
 // filtersHelp explains the keys of filters.
 func filtersHelp() string {

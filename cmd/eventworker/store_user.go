@@ -59,17 +59,11 @@ which reads it from standard input. The token is masked in what is printed.`,
 	f.StringVar(&c.query.ObjectID, "object", "", "say what an item of this object `ID` takes")
 	f.StringVar(&c.at, "at", "", "at this `TIME`: RFC 3339, a duration before now such as 2h, or milliseconds (default: now)")
 	f.BoolVar(&c.showTokens, "show-tokens", false, "print the user token as it is")
-	outputFlag(cmd, &c.output, "text", "json", "help")
+	a.schemaFlag(cmd, &c.output, worker.StoreUserSchema, "text", "json")
 	return cmd
 }
 
 func (a *app) storeUser(cmd *cobra.Command, c *userCall) error {
-	if err := oneOf(cmd, "output", c.output, "text", "json", "help"); err != nil {
-		return err
-	}
-	if c.output == "help" {
-		return writeSchema(a.out, worker.StoreUserSchema)
-	}
 	if c.at != "" {
 		at, err := dlq.ParseTime(c.at, clock())
 		if err != nil {

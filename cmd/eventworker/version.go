@@ -63,14 +63,9 @@ func newVersionCommand(a *app) *cobra.Command {
 		Short: "Prints version, commit and platform",
 		Example: `  eventworker version
   eventworker version --output json`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf(cmd, "output", output, "text", "json"); err != nil {
-				return err
-			}
-			return writeVersion(a.out, buildOf(), output)
-		},
+		RunE: func(*cobra.Command, []string) error { return writeVersion(a.out, buildOf(), output) },
 	}
-	outputFlag(cmd, &output, "text", "json")
+	a.schemaFlag(cmd, &output, versionSchema, "text", "json")
 	return cmd
 }
 
