@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -29,6 +30,7 @@ type beacon struct {
 	acked   []Coverage // as of the newest acknowledged write
 	stored  []Coverage // as the beacons hold it
 	failed  error      // of the last Flush
+	renewed time.Time  // when its time to live began anew last
 }
 
 func (b *beacon) number(seq uint64) string { return b.owner + ":" + strconv.FormatUint(seq, 10) }
@@ -65,6 +67,7 @@ func (s *redisSection) takeBeacons(ctx context.Context) error {
 	}
 	s.beacon.nodes = nodes
 	s.beacon.acked, s.beacon.stored = slices.Clone(s.covered), slices.Clone(s.covered)
+	s.beacon.renewed = time.Now()
 	return s.plant(ctx, nodes)
 }
 
@@ -156,7 +159,7 @@ func (s *redisSection) bumped(cmds []redis.Cmder) error {
 		}
 	}
 	s.beacon.seq++
-	s.beacon.inDoubt = false
+	s.beacon.inDoubt, s.beacon.renewed = false, time.Now()
 	return nil
 }
 
@@ -181,7 +184,7 @@ func (s *redisSection) looked(cmds []redis.Cmder) error {
 }
 
 func (s *redisSection) lostBeacon() error {
-	return s.loses("a server does not know the newest write of this worker: it restarted, another one took over from it, nothing was written for store.redis.standstill, or another worker has the task")
+	return s.loses("a server does not know the newest write of this worker: it restarted, another one took over from it, this worker stood still for store.redis.standstill, or another worker has the task")
 }
 
 // Sync implements [Section]. It stores the coverage as of the last Flush; nothing else is to be written.
@@ -198,13 +201,41 @@ func (s *redisSection) Sync() error {
 	if slices.Equal(b.acked, b.stored) {
 		return nil
 	}
+	return s.covers()
+}
+
+// covers stores the coverage, which lets the beacons' time to live begin anew; beacon.mu is held.
+func (s *redisSection) covers() error {
 	ctx, cancel := s.store.context()
 	defer cancel()
 	if err := s.cover(ctx); err != nil {
 		return s.fails("cover", err)
 	}
-	b.stored = append(b.stored[:0], b.acked...)
+	b := &s.beacon
+	b.stored, b.renewed = append(b.stored[:0], b.acked...), time.Now()
 	return nil
+}
+
+// renewals is how often a beacon is renewed within the time that it lives without.
+const renewals = 4
+
+// Renew implements [Renewer]. It costs one small command on each master per quarter of the standstill. A master
+// renews only a beacon that holds the newest write: one that expired or is old is a [LostError] instead.
+func (s *redisSection) Renew() (again time.Duration, err error) {
+	every := s.store.opts.Standstill / renewals
+	if err := s.usable(); err != nil {
+		return every, err
+	}
+	b := &s.beacon
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if again = every - time.Since(b.renewed); again > 0 {
+		return again, nil
+	}
+	if b.inDoubt || b.failed != nil { // that write is made again first: what is there may be it, or the one before
+		return every / renewals, nil
+	}
+	return every, s.covers()
 }
 
 // cover writes what changed of the coverage on every master.

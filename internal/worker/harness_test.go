@@ -301,13 +301,17 @@ func (w *world) start(c *config.Config) *running {
 	return startWorker(w.t, c, Options{})
 }
 
-func startWorker(t *testing.T, c *config.Config, o Options) *running {
+// startWorker starts one, changed before it runs.
+func startWorker(t *testing.T, c *config.Config, o Options, changes ...func(*Worker)) *running {
 	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
 	o.Log, o.Metrics, o.Version = zap.New(core), telemetry.NewMetrics(), "test"
 	worker, err := New(c, o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, change := range changes {
+		change(worker)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{Worker: worker, t: t, logs: logs, metrics: o.Metrics, cancel: cancel, done: make(chan struct{})}

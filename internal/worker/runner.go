@@ -117,7 +117,11 @@ func (r *runner) work(ctx context.Context) error {
 		if worked {
 			continue
 		}
-		timer.Reset(r.sleep())
+		again, err := r.renew(ctx)
+		if err != nil {
+			return err
+		}
+		timer.Reset(min(r.sleep(), again))
 		select {
 		case <-ctx.Done():
 		case <-r.source.Wake():
