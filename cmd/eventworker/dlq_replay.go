@@ -83,6 +83,7 @@ The pace is 5 % of what the input topics got in the last five minutes, at least
 	}
 	r.flags.add(a, cmd)
 	r.out.add(cmd, "table", "json")
+	r.out.pagerFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&r.plan, "plan", "", "carry out this plan: a `FILE`, or the id of a replay that was begun")
 	f.StringVar(&r.planOut, "plan-out", "", "keep the plan in a `FILE`")

@@ -16,12 +16,19 @@ var verdictWords = map[string]string{
 }
 
 // writePlanText writes a plan for people: it is the data of this command. Off a terminal its lines are
-// separated by tabs and have no examples.
+// separated by tabs and have no examples. On one, examples that are longer than it go through the pager, and
+// the verdicts stand right above the question; with --yes nobody is there to leave the pager.
 func (a *app) writePlanText(r *replay, p *dlq.Plan) error {
 	var b buffered
 	style := a.style(&r.out)
 	if style.terminal {
 		a.planExamples(&b, p, &style)
+		paged := r.out
+		paged.noPager = paged.noPager || r.ask.yes
+		if err := a.page(b.String(), &paged); err != nil {
+			return err
+		}
+		b.Reset()
 	}
 	for i := range p.Verdicts {
 		v := &p.Verdicts[i]

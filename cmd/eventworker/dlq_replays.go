@@ -66,6 +66,7 @@ was said of each cause. As JSON it can be kept and given to --plan.`,
 	a.configFlags(cmd)
 	out.add(cmd, "table", "json", "jsonl", "csv")
 	out.addTable(cmd, columnNames(replayColumns))
+	out.pagerFlag(cmd)
 	return cmd
 }
 

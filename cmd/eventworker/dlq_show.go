@@ -52,10 +52,15 @@ writes the value of one letter byte for byte, and needs --show-tokens.`,
 	return cmd
 }
 
+// addPager defines --no-pager and --time-format, for commands that print text.
 func (o *outFlags) addPager(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&o.noPager, "no-pager", false, "do not page long texts on a terminal")
+	o.pagerFlag(cmd)
 	cmd.Flags().StringVar(&o.timeFormat, "time-format", "", "times: relative (terminal), iso (elsewhere) or raw, as `FORMAT`")
 	fixedValues(cmd, "time-format", timeFormats)
+}
+
+func (o *outFlags) pagerFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.noPager, "no-pager", false, "do not page long texts on a terminal")
 }
 
 func atLeastOne(what string) cobra.PositionalArgs {

@@ -120,8 +120,9 @@ chooses the fields of any format, --no-header leaves out the names of columns.
 
 Times are relative on a terminal, RFC 3339 in UTC elsewhere; --time-format
 chooses. Colours are used on a terminal, unless NO_COLOR is set and not empty,
-TERM is dumb, or --color says otherwise. Long texts of dlq show and dlq explain
-are paged on a terminal by EVENTWORKER_PAGER, PAGER or less; see --no-pager.
+TERM is dumb, or --color says otherwise. Long texts of dlq show and dlq explain,
+and the differences that an edit makes, are paged on a terminal by
+EVENTWORKER_PAGER, PAGER or less; see --no-pager.
 
 With -o json or jsonl an error is a JSON object, too: the last line of standard
 error, with a category for scripts. help errors says which there are.
