@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -51,4 +52,60 @@ func oneShell(name string) error {
 		hint = "; did you mean " + near + "?"
 	}
 	return usagef("eventworker completion bash", "unknown shell %q%s", name, hint)
+}
+
+// completes completes a flag's values; where several may stand with commas between, those after the first,
+// too.
+func completes(cmd *cobra.Command, flag string, values func(*cobra.Command) []cobra.Completion) {
+	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return afterCommas(values(cmd), typed), cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic(err) // the flag was defined before
+	}
+}
+
+// afterCommas puts what was typed up to the last comma before each value, and leaves out what stands there.
+func afterCommas(values []cobra.Completion, typed string) []cobra.Completion {
+	last := strings.LastIndexByte(typed, ',')
+	if last < 0 {
+		return values
+	}
+	before := strings.Split(typed[:last], ",")
+	var more []cobra.Completion
+	for _, v := range values {
+		name, _, _ := strings.Cut(v, "\t") // the description
+		if !slices.Contains(before, name) {
+			more = append(more, typed[:last+1]+v)
+		}
+	}
+	return more
+}
+
+func fixedValues(cmd *cobra.Command, flag string, values []string) {
+	completes(cmd, flag, func(*cobra.Command) []cobra.Completion { return values })
+}
+
+// configured completes a flag's values by the configuration, silently.
+func (a *app) configured(cmd *cobra.Command, flag string, of func(*config.Config) []string) {
+	completes(cmd, flag, func(*cobra.Command) []cobra.Completion {
+		loaded, err := a.loadConfig(false)
+		if err != nil {
+			return nil
+		}
+		return of(&loaded.Config)
+	})
+}
+
+func inputTopics(c *config.Config) []string { return c.Kafka.Topics }
+
+func groupTopics(c *config.Config) []string {
+	if c.Kafka.ReplayTopic == "" {
+		return c.Kafka.Topics
+	}
+	return append(slices.Clip(c.Kafka.Topics), c.Kafka.ReplayTopic)
+}
+
+func applicationNames(c *config.Config) []string {
+	return slices.Sorted(maps.Keys(c.Insights.Applications))
 }

@@ -69,17 +69,13 @@ func (d *deskFlags) addFilter(a *app, cmd *cobra.Command) {
 	fixedValues(cmd, "parts", append([]string{"some", "none"}, dlq.Reasons()...))
 	a.asked(cmd, "cause", completeCauses)
 	a.asked(cmd, "partition", completePartitions)
-	a.asked(cmd, "topic", func(_ context.Context, d *dlq.Desk) []cobra.Completion { return d.Topics.Inputs })
+	a.configured(cmd, "topic", inputTopics)
+	a.configured(cmd, "app", applicationNames)
 }
 
 // asked completes a flag's values by what Kafka holds.
 func (a *app) asked(cmd *cobra.Command, flag string, complete func(context.Context, *dlq.Desk) []cobra.Completion) {
-	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return a.completeFromDesk(cmd.Context(), complete), cobra.ShellCompDirectiveNoFileComp
-	})
-	if err != nil {
-		panic(err) // the flag was defined before
-	}
+	completes(cmd, flag, func(cmd *cobra.Command) []cobra.Completion { return a.completeFromDesk(cmd.Context(), complete) })
 }
 
 // completeReplays are the ids of replays that were begun, the newest first.

@@ -396,6 +396,21 @@ func TestCompletionAsksKafkaAndIsSilentWithoutIt(t *testing.T) {
 	if out := complete("--reason", ""); !strings.Contains(out, "too-old\n") {
 		t.Errorf("reasons: %s", out)
 	}
+	if out := complete("--fields", "address,rea"); !strings.Contains(out, "address,reason\n") || strings.Contains(out, "address,address") {
+		t.Errorf("fields after a comma: %s", out)
+	}
+	if out := complete("--reason", "invalid,mal"); !strings.Contains(out, "invalid,malformed\n") {
+		t.Errorf("reasons after a comma: %s", out)
+	}
+	if out := complete("--set", "insights.applications.outlet.default_index=x", "--app", ""); !strings.Contains(out, "default\n") || !strings.Contains(out, "outlet\n") {
+		t.Errorf("applications: %s", out)
+	}
+	if out := complete("--topic", ""); !strings.HasPrefix(out, "events\n") {
+		t.Errorf("topics: %s", out)
+	}
+	if out := call(t, env, slices.Concat([]string{"__complete", "group", "show"}, flags, []string{"--topic", ""})...).out; !strings.HasPrefix(out, "events\nevents.replay\n") {
+		t.Errorf("topics of the group: %s", out)
+	}
 	if out := complete("--cause", ""); !strings.Contains(out, deadletter.Cause(badPrice(0))+"\tinvalid items[].price") {
 		t.Errorf("causes: %s", out)
 	}

@@ -56,9 +56,10 @@ type selection struct {
 	partitions []int32
 }
 
-func (s *selection) flags(cmd *cobra.Command) {
+func (s *selection) flags(a *app, cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&s.topics, "topic", nil, "only this `TOPIC`; may repeat (default: all input topics)")
 	cmd.Flags().Int32SliceVar(&s.partitions, "partition", nil, "only these partitions, as `N,N` (default: all)")
+	a.configured(cmd, "topic", groupTopics)
 }
 
 // of gives the group's partitions that are selected; a topic or partition that is not there is an error.

@@ -45,7 +45,7 @@ of milliseconds; it is compared with the records' timestamps.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.resetGroup(cmd, r) },
 	}
 	a.configFlags(cmd)
-	r.which.flags(cmd)
+	r.which.flags(a, cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&r.earliest, "to-earliest", false, "to the first message that is there")
 	flags.BoolVar(&r.latest, "to-latest", false, "to the end: nothing that is there now is read")

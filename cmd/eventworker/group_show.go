@@ -49,7 +49,7 @@ has it: see /statusz of its admin server.`,
 		},
 	}
 	a.configFlags(cmd)
-	which.flags(cmd)
+	which.flags(a, cmd)
 	a.schemaFlag(cmd, &output, groupShowSchema, "table", "json")
 	return cmd
 }

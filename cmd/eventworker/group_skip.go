@@ -63,6 +63,7 @@ called back.`,
 	flags.StringVar(&topic, "topic", "", "the partition's `TOPIC` (default: the only input topic)")
 	flags.Int32Var(&partition, "partition", 0, "the partition's `NUMBER`")
 	flags.Int64Var(&offset, "offset", 0, "the message's `OFFSET`, as /statusz names it")
+	a.configured(cmd, "topic", groupTopics)
 	for _, name := range []string{"partition", "offset"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err) // the flag was defined above

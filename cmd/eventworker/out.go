@@ -67,14 +67,6 @@ func (o *outFlags) addLimit(cmd *cobra.Command, about string) {
 	cmd.Flags().IntVar(&o.limit, "limit", 0, about)
 }
 
-func fixedValues(cmd *cobra.Command, flag string, values []string) {
-	fixed := make([]cobra.Completion, len(values))
-	copy(fixed, values)
-	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(fixed, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // the flag was defined just before
-	}
-}
-
 // verify checks the values that were given.
 func (o *outFlags) verify(cmd *cobra.Command) error {
 	if err := oneOf(cmd, "output", o.format, o.formats...); err != nil {

@@ -59,6 +59,7 @@ which reads it from standard input. The token is masked in what is printed.`,
 	f.StringVar(&c.query.ObjectID, "object", "", "say what an item of this object `ID` takes")
 	f.StringVar(&c.at, "at", "", "at this `TIME`: RFC 3339, a duration before now such as 2h, or milliseconds (default: now)")
 	f.BoolVar(&c.showTokens, "show-tokens", false, "print the user token as it is")
+	a.configured(cmd, "application", applicationNames)
 	a.schemaFlag(cmd, &c.output, worker.StoreUserSchema, "text", "json")
 	return cmd
 }
