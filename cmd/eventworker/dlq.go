@@ -33,7 +33,7 @@ User tokens and e-mail addresses are masked unless --show-tokens is given.`,
   eventworker dlq explain invalid`,
 	}
 	cmd.AddCommand(newDLQStatsCommand(a), newDLQListCommand(a), newDLQShowCommand(a), newDLQExplainCommand(a),
-		newDLQTailCommand(a), newDLQExportCommand(a))
+		newDLQTailCommand(a), newDLQWatchCommand(a), newDLQExportCommand(a))
 	cmd.AddCommand(newDLQWriteCommands(a)...)
 	return cmd
 }

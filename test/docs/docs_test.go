@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"eventworker/internal/config"
+	"eventworker/internal/dlq"
 	"eventworker/internal/telemetry"
 )
 
@@ -148,7 +149,7 @@ var metric = regexp.MustCompile(`\beventworker_[a-z0-9_]+\b`)
 
 func TestMetricsInPagesExist(t *testing.T) {
 	known := map[string]bool{}
-	for _, d := range telemetry.Definitions {
+	for _, d := range slices.Concat(telemetry.Definitions, dlq.WatchDefinitions) {
 		known[d.Name] = true
 		if d.Kind == telemetry.HistogramKind {
 			known[d.Name+"_bucket"], known[d.Name+"_sum"], known[d.Name+"_count"] = true, true, true
@@ -157,7 +158,7 @@ func TestMetricsInPagesExist(t *testing.T) {
 	for path, text := range pages(t) {
 		for _, name := range metric.FindAllString(text, -1) {
 			if !known[name] && !begins(known, name) {
-				t.Errorf("%s speaks of %s, which the worker does not have", path, name)
+				t.Errorf("%s speaks of %s, which nothing here has", path, name)
 			}
 		}
 	}
