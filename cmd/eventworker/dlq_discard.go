@@ -65,6 +65,8 @@ func (a *app) dlqDiscard(cmd *cobra.Command, c *discard) error {
 	switch try := cmd.CommandPath() + " --help"; {
 	case strings.TrimSpace(c.ask.note) == "" && !c.dryRun:
 		return usagef(try, "--note is missing: say why the letters are given up")
+	case dlq.CheckNote(c.ask.note) != nil:
+		return callError(dlq.CheckNote(c.ask.note))
 	case c.confirm < 0:
 		return usagef(try, "--confirm wants the number of letters, got %d", c.confirm)
 	case c.confirm == 0 && !c.dryRun && !c.ask.can(a, &c.out):

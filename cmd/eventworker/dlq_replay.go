@@ -204,6 +204,8 @@ func (r *replay) check(a *app, cmd *cobra.Command) error {
 		return usagef(try, "--min-success wants a share above 0, at most 1, got %g", r.minSuccess)
 	case r.detailed && !r.dryRun:
 		return usagef(try, "--detailed-exitcode belongs to --dry-run")
+	case dlq.CheckNote(r.ask.note) != nil:
+		return callError(dlq.CheckNote(r.ask.note))
 	case !r.dryRun && !r.ask.yes && !r.ask.can(a, &r.out):
 		return usagef(a.again(cmd)+" --dry-run", "--yes is missing, and nobody can be asked here")
 	case r.plan != "":

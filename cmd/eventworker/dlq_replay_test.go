@@ -355,6 +355,8 @@ func TestReplayRefusesWrongCalls(t *testing.T) {
 		{"--edit and --plan", []string{"replay", "--plan", masked, "--edit", "y", "--yes"}},
 		{"--min-success", []string{"replay", "--yes", "--min-success", "95"}},
 		{"--canary", []string{"replay", "--yes", "--canary", "-1"}},
+		{"at most 1024", []string{"replay", "--yes", "--note", strings.Repeat("x", dlq.MaxNote+1)}},
+		{"at most 1024", []string{"discard", "--reason", "invalid", "--confirm=1", "--note", strings.Repeat("x", dlq.MaxNote+1)}},
 		{"--detailed-exitcode", []string{"replay", "--yes", "--detailed-exitcode"}},
 		{"neither", []string{"replay", "--plan", "nowhere.json", "--yes"}},
 		{"no such file", []string{"replay", "--edit", "nowhere.json", "--yes"}},

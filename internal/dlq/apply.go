@@ -522,5 +522,8 @@ func (a *apply) outgoing(l *Letter, source Coordinates, j *judged) (*outgoing, e
 	for _, h := range c.ReplayHeaders(deadletter.Originals(l.Headers), a.p.ID, c.ReplayCount+1, edited) {
 		one.record.Headers = append(one.record.Headers, kafka.Header(h))
 	}
+	if note := a.p.noteHeader(); len(note) > 0 {
+		one.record.Headers = append(one.record.Headers, kafka.Header{Key: HeaderNote, Value: note})
+	}
 	return one, nil
 }

@@ -195,7 +195,12 @@ func (a *apply) produceTo(ctx context.Context, at target, batch []*outgoing) err
 		}
 		return a.produceTo(ctx, at, batch[half:])
 	case large:
-		return nil
+		headers, noted := withoutNote(batch[0].record.Headers)
+		if !noted {
+			return nil
+		}
+		batch[0].record.Headers = headers
+		return a.produceTo(ctx, at, batch)
 	case err != nil:
 		return err
 	}
