@@ -55,7 +55,8 @@ type RedisOptions struct {
 	// Shared says that several tasks write one user's records; then none of them removes expired ones.
 	Shared bool
 	// Memory bounds what the open sections hold read ahead, in bytes, together; 32 MiB by default. Each
-	// takes at least 256 KiB and what one round trip brings.
+	// may take at least 256 KiB, and on top of its share what one exchange brings: about 4 MiB, and at most 8 MiB from
+	// each master, however many and however long the records of its users are.
 	Memory int64
 	// Log says what was found odd; nothing by default.
 	Log *zap.Logger
@@ -94,6 +95,8 @@ func (o RedisOptions) withDefaults() RedisOptions {
 type RedisStore struct {
 	opts RedisOptions
 	ttl  any // of records, in milliseconds: an argument of each write
+	// Bounds of what is read, in bytes: mostRead, mostReply and leastAhead but in tests.
+	mostRead, mostReply, leastAhead int
 
 	mu       sync.Mutex
 	client   redis.UniversalClient // nil before the first server answered
@@ -143,7 +146,8 @@ func OpenRedis(opts RedisOptions) (*RedisStore, error) {
 		return nil, &UnfitError{"key_prefix must not hold { or }: they would put all keys on one node of a cluster"}
 	}
 	quiet.Do(func() { redis.SetLogger(silent{}) })
-	return &RedisStore{opts: opts, ttl: (opts.Reach + opts.Standstill).Milliseconds(), open: make(map[int32]bool)}, nil
+	return &RedisStore{opts: opts, ttl: (opts.Reach + opts.Standstill).Milliseconds(), open: make(map[int32]bool),
+		mostRead: mostRead, mostReply: mostReply, leastAhead: leastAhead}, nil
 }
 
 // quiet keeps the client library from writing to the standard error stream: what it would say stands in
@@ -238,7 +242,7 @@ func (s *RedisStore) context() (context.Context, context.CancelFunc) {
 
 // budget is how many bytes a section may hold read ahead.
 func (s *RedisStore) budget() int {
-	return int(max(256<<10, s.opts.Memory/int64(max(1, s.sections.Load()))))
+	return int(max(int64(s.leastAhead), s.opts.Memory/int64(max(1, s.sections.Load()))))
 }
 
 // run sends commands in one pipeline, at most most at a time. It returns the first error that makes the

@@ -14,6 +14,12 @@ const (
 	// firstPage is how many of a set's newest records are read ahead, nextPage how many more at a time when
 	// a walk goes on.
 	firstPage, nextPage = 32, 256
+	// leastAhead is what a section may hold read ahead, however many there are, in bytes.
+	leastAhead = 256 << 10
+	// mostRead is what an exchange is to bring, in bytes. How much it will be is reckoned from what came before.
+	mostRead = 4 << 20
+	// recordCost is what a record that is held costs beside its bytes.
+	recordCost = 64
 )
 
 // prefetched holds sets of records between one Prefetch and the next.
@@ -22,7 +28,9 @@ type prefetched struct {
 	sets  []aheadSet
 	keys  []byte
 	at    func(i int32) []byte
-	bytes int // of records held
+	bytes int // of records held, those of alone included
+	// perSet is how many bytes the first page of a set is reckoned to bring.
+	perSet int
 
 	slots     []aheadRecord // where sets have their records
 	slotsUsed int           // that were asked for since the last Prefetch
@@ -39,6 +47,10 @@ type aheadSet struct {
 	name    string // the same, while it is being read
 	records []aheadRecord
 	fetched int   // members that were read
+	read    int   // bytes of them
+	bytes   int   // those that are held
+	partial bool  // newest records are no longer held
+	merged  bool  // with what is still to be written
 	floor   int64 // the time of the oldest of them
 	whole   bool  // there are no further ones
 	known   bool  // it was read at all
@@ -54,6 +66,7 @@ func (a *prefetched) init() {
 	a.index = make(keyIndex)
 	a.at = func(i int32) []byte { return a.sets[i].key }
 	a.alone.records = make([]aheadRecord, 0, firstPage) // never those of the sets read ahead
+	a.perSet = mostRead / 64                            // nothing is known yet
 }
 
 // mostSlots bounds the records' places that are kept for another use, 256 KiB.
@@ -62,10 +75,8 @@ const mostSlots = 8 << 10
 func (a *prefetched) reset() {
 	clear(a.index)
 	clear(a.sets)
-	clear(a.cmds)
-	a.pages.free((*pageCmd).empty)
 	clear(a.slots[:cap(a.slots)])
-	a.sets, a.keys, a.cmds, a.slots, a.bytes = a.sets[:0], a.keys[:0], a.cmds[:0], a.slots[:0], 0
+	a.sets, a.keys, a.slots, a.bytes = a.sets[:0], a.keys[:0], a.slots[:0], 0
 	if want := min(a.slotsUsed, mostSlots); cap(a.slots) < want {
 		a.slots = make([]aheadRecord, 0, want)
 	}
@@ -152,15 +163,34 @@ func (s *redisSection) Prefetch(keys [][]byte) error {
 	defer cancel()
 	budget := s.store.budget()
 	for i := 0; i < len(a.sets) && a.bytes < budget; {
-		n := min(len(a.sets)-i, setsAtOnce)
-		if err := s.read(ctx, a.sets[i:i+n], firstPage); err != nil {
+		n := min(len(a.sets)-i, a.atOnce(min(s.store.mostRead, budget-a.bytes)))
+		before := a.bytes
+		err := s.read(ctx, a.sets[i:i+n], firstPage)
+		if errors.Is(err, errReplyTooLarge) {
+			a.perSet = max(2*a.perSet, s.store.mostReply/n)
+			if n > 1 {
+				continue
+			}
+			err = nil // it is read by itself, in smaller pages, if it is walked
+		}
+		if err != nil {
 			a.reset()
 			return s.fails("read", err)
 		}
+		a.reckon((a.bytes - before) / n)
 		i += n
 	}
 	return nil
 }
+
+// atOnce is how many sets are read so that they bring about so many bytes.
+func (a *prefetched) atOnce(bytes int) int {
+	return max(1, min(bytes/max(1, a.perSet), setsAtOnce))
+}
+
+// reckon takes in what the first pages of sets brought each. The reckoning rises at once and falls by half at most:
+// the next users may be those whose lists are long.
+func (a *prefetched) reckon(bytes int) { a.perSet = max(bytes, a.perSet/2) }
 
 // setsAtOnce bounds a pipeline that reads.
 const setsAtOnce = mostCommands / 2
@@ -168,9 +198,9 @@ const setsAtOnce = mostCommands / 2
 // read reads the next page of sets in one exchange, and looks at the beacons.
 func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) error {
 	a := &s.ahead
+	defer a.replied()
 	scored := s.store.outside.Load()
 	a.args = a.args[:0]
-	a.pages.free((*pageCmd).empty)
 	cmds, looks := s.appendLooks(ctx, a.cmds[:0])
 	for i := range sets {
 		cmds = append(cmds, s.pageOf(ctx, &sets[i], page, scored))
@@ -191,9 +221,19 @@ func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) erro
 			s.store.outside.Store(true)
 			return s.read(ctx, sets[i:], page)
 		}
-		s.out.of(set.key, set.put)
+		if !set.merged { // later ones are put where they belong when they are added
+			s.out.of(set.key, set.put)
+			set.merged = true
+		}
 	}
 	return nil
+}
+
+// replied lets go of answers that were looked at.
+func (a *prefetched) replied() {
+	a.pages.free((*pageCmd).empty)
+	a.cmds = a.cmds[:0]
+	clear(a.cmds[:cap(a.cmds)])
 }
 
 // worst is what makes an exchange worthless, of which run gave err: neither a beacon that is missing nor a key of
@@ -280,7 +320,8 @@ func (s *redisSection) take(set *aheadSet, page []string, size int, scored bool)
 		}
 		set.put(s.rec.Time, member)
 		set.floor = s.rec.Time
-		s.ahead.bytes += len(member)
+		cost := len(member) + recordCost
+		set.read, set.bytes, s.ahead.bytes = set.read+cost, set.bytes+cost, s.ahead.bytes+cost
 	}
 	n := len(page) / step
 	set.fetched += n
@@ -300,24 +341,46 @@ func (s *redisSection) Walk(key []byte, visit func(r *Record) bool) error {
 		return errKey
 	}
 	s.key = appendSetKey(s.key[:0], s.store.opts.KeyPrefix, user, kind)
-	set := s.ahead.get(s.key)
-	if set == nil {
-		set = &s.ahead.alone
-		s.store.counts.alone.Add(1)
-		*set = aheadSet{key: append(set.key[:0], s.key...), records: set.records[:0]}
-		if err := s.readMore(set, firstPage); err != nil {
-			return err
-		}
-	} else {
+	a := &s.ahead
+	set := a.get(s.key)
+	if set != nil {
 		s.store.counts.ahead.Add(1)
+		err := s.walk(set, kind, rest, visit)
+		if set.partial || set.fetched > firstPage && a.bytes > s.store.budget() {
+			a.release(set)
+		}
+		return err
 	}
+	s.store.counts.alone.Add(1)
+	set = &a.alone
+	set.key = append(set.key[:0], s.key...)
+	err := s.readMore(set, firstPage)
+	if err == nil {
+		err = s.walk(set, kind, rest, visit)
+	}
+	a.release(set)
+	return err
+}
+
+// release lets go of what is known of a set. Its next walk reads it again.
+func (a *prefetched) release(set *aheadSet) {
+	clear(set.records)
+	a.bytes -= set.bytes
+	*set = aheadSet{key: set.key, records: set.records[:0]}
+}
+
+// walk goes through the records of a set, and reads on where that is needed.
+func (s *redisSection) walk(set *aheadSet, kind Kind, rest []byte, visit func(r *Record) bool) error {
 	for i := 0; ; i++ {
 		if set.whole && i == len(set.records) {
 			return nil
 		}
 		// Older records that were added may stand below some that were not read.
 		if !set.whole && (i == len(set.records) || set.records[i].time < set.floor) {
-			if err := s.readMore(set, nextPage); err != nil {
+			if set.bytes > s.store.mostRead {
+				i -= s.ahead.pass(set, i)
+			}
+			if err := s.readMore(set, s.pageAfter(set)); err != nil {
 				return err
 			}
 			i--
@@ -334,6 +397,31 @@ func (s *redisSection) Walk(key []byte, visit func(r *Record) bool) error {
 	}
 }
 
+// keptBehind is how many records behind it a walk keeps: what others add meanwhile makes the next page begin with
+// some that were seen.
+const keptBehind = 8
+
+// pass lets go of records that a walk has passed, which stands before record i, and gives their number. It keeps those
+// that the next page may bring again: records of one time may stand on both pages.
+func (a *prefetched) pass(set *aheadSet, i int) (n int) {
+	for n = max(0, i-keptBehind); n > 0 && set.records[n-1].time == set.records[i-1].time; {
+		n--
+	}
+	for _, r := range set.records[:n] {
+		cost := min(set.bytes, len(r.bytes)+recordCost) // those that were added are not counted
+		set.bytes, a.bytes = set.bytes-cost, a.bytes-cost
+	}
+	set.records = slices.Delete(set.records, 0, n)
+	set.partial = true
+	return n
+}
+
+// pageAfter is how many members are read next: so many as make mostRead bytes, if they are like those before.
+func (s *redisSection) pageAfter(set *aheadSet) int {
+	mean := set.read / max(1, set.fetched)
+	return max(1, min(s.store.mostRead/max(1, mean), nextPage))
+}
+
 // of says whether a record belongs to a key of the given kind.
 func (r *Record) of(kind Kind, rest []byte) bool {
 	switch kind {
@@ -346,12 +434,21 @@ func (r *Record) of(kind Kind, rest []byte) bool {
 	return true
 }
 
-// readMore reads the next page of one set.
+// readMore reads the next page of one set, a smaller one where the answer would be too large.
 func (s *redisSection) readMore(set *aheadSet, page int) error {
 	ctx, cancel := s.store.context()
 	defer cancel()
 	one := [1]aheadSet{*set}
 	err := s.read(ctx, one[:], page)
+	for errors.Is(err, errReplyTooLarge) && page > 1 {
+		page /= 2
+		err = s.read(ctx, one[:], page)
+	}
+	if errors.Is(err, errReplyTooLarge) { // one member, which is none of ours
+		s.store.warnStrange()
+		one[0].fetched++
+		err = nil
+	}
 	*set = one[0]
 	return s.fails("read", err)
 }

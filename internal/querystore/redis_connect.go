@@ -154,7 +154,7 @@ func (s *RedisStore) universal(master string) *redis.UniversalOptions {
 	return &redis.UniversalOptions{
 		Addrs: o.Addresses, MasterName: master, DB: o.Database, ClientName: "eventworker",
 		Protocol: 2, CredentialsProviderContext: s.credentials(o.Username, o.Password), SentinelUsername: o.SentinelUsername,
-		TLSConfig: o.TLS, DialTimeout: o.DialTimeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, ContextTimeoutEnabled: true,
+		Dialer: s.dialer(), TLSConfig: o.TLS, DialTimeout: o.DialTimeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, ContextTimeoutEnabled: true,
 		// One more try covers a connection that the server had closed; then the caller waits.
 		MaxRetries: 1, MinRetryBackoff: 10 * time.Millisecond, MaxRetryBackoff: 100 * time.Millisecond, DialerRetries: 1,
 		PoolSize: poolSize, PipelinePoolSize: -1, ReadBufferSize: 128 << 10, WriteBufferSize: 128 << 10,
