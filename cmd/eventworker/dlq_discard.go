@@ -13,11 +13,12 @@ import (
 
 // discard is a call of dlq discard.
 type discard struct {
-	flags   deskFlags
-	out     outFlags
-	ask     asking
-	confirm int64
-	dryRun  bool
+	flags    deskFlags
+	out      outFlags
+	ask      asking
+	confirm  int64
+	dryRun   bool
+	anyGroup bool
 }
 
 func newDLQDiscardCommand(a *app) *cobra.Command {
@@ -29,7 +30,9 @@ func newDLQDiscardCommand(a *app) *cobra.Command {
 they are left out of replays, and of list and stats unless --state asks for
 them. They stay in their topic until its retention removes them. The note is
 required, and so is the number of letters, which is typed at the prompt or given
-with --confirm.`,
+with --confirm. Letters of other consumer groups are left alone, but for those
+of a message that has letters of several groups: what is decided about a message
+counts for all of them.`,
 		Example: `  eventworker dlq discard --cause c1-9f2ab01c --note "test orders" --dry-run
   eventworker dlq discard --cause c1-9f2ab01c --note "test orders" --confirm=312`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -49,6 +52,7 @@ with --confirm.`,
 	f.StringVar(&c.ask.note, "note", "", "why, in your own `WORDS`; required")
 	f.Int64Var(&c.confirm, "confirm", 0, "do not ask, if there are `N` letters")
 	f.BoolVar(&c.dryRun, "dry-run", false, "only count")
+	f.BoolVar(&c.anyGroup, "any-group", false, "also letters that another consumer group wrote")
 	f.BoolVar(&c.ask.noInput, "no-input", false, "never ask: fail where --confirm is missing")
 	cmd.MarkFlagsMutuallyExclusive("dry-run", "confirm")
 	return cmd
@@ -89,7 +93,7 @@ func (a *app) dlqDiscard(cmd *cobra.Command, c *discard) error {
 		return err
 	}
 	progress := a.scanProgress()
-	plan, err := d.PlanDiscard(ctx, d.filter, d.mask, progress.tell)
+	plan, err := d.PlanDiscard(ctx, dlq.DiscardOptions{Filter: d.filter, AnyGroup: c.anyGroup, Mask: d.mask, Progress: progress.tell})
 	if err != nil {
 		return a.kafkaError(err)
 	}
@@ -183,6 +187,9 @@ func (a *app) writeDiscarding(cmd *cobra.Command, c *discard, plan *dlq.Discardi
 	}
 	if plan.Replayed > 0 {
 		line += fmt.Sprintf(", %s were replayed and are left alone", dlq.Thousands(plan.Replayed))
+	}
+	if plan.OtherGroup > 0 {
+		line += fmt.Sprintf(", %s are of another group and are left alone (--any-group takes them, too)", dlq.Thousands(plan.OtherGroup))
 	}
 	fmt.Fprintln(a.err, line)
 	if !plan.Complete {

@@ -274,6 +274,10 @@ func TestDiscardWantsANoteAndTheNumber(t *testing.T) {
 	}
 	r := d.call(exitOK, "discard", "--reason", "rejected", "--dry-run")
 	golden(t, "dlq_discard_pipe.txt", steady(r.out+"--\n"+r.err))
+	theirs := append(append([]string{"dlq", "discard", "--reason", "rejected", "--dry-run"}, d.flags...), "--set", "kafka.group=theirs")
+	if r := call(t, nil, theirs...); r.code != exitOK || !strings.Contains(r.err, "3 are of another group") || r.out != "" {
+		t.Errorf("of another group: %+v", r)
+	}
 	r = d.call(exitOK, "discard", "--reason", "rejected", "--note", "tests", "--confirm=3", "-o", "json")
 	valid(t, dlq.DiscardDocumentSchema, r.out)
 	if !strings.Contains(r.err, `"action":"dlq.discard"`) || !strings.Contains(r.out, `"discarded": 3`) {

@@ -487,7 +487,7 @@ func TestDiscardMarksWhatWasCountedAndNothingElse(t *testing.T) {
 	o := newOffice(t)
 	o.dead(many(6, o.badPrice)...)
 	o.dead(many(3, o.click)...)
-	d, err := o.desk.PlanDiscard(t.Context(), o.filter("reason:invalid"), nil, nil)
+	d, err := o.desk.PlanDiscard(t.Context(), DiscardOptions{Filter: o.filter("reason:invalid")})
 	if err != nil || d.Count != 6 || len(d.Causes) != 1 || !d.Complete {
 		t.Fatalf("%+v, %v", d, err)
 	}
@@ -503,7 +503,7 @@ func TestDiscardMarksWhatWasCountedAndNothingElse(t *testing.T) {
 	if got := p.counts(); got[Discarded] != 6 || got[Pass] != 3 || got[PassAfterEdit] != 3 {
 		t.Errorf("%v", got)
 	}
-	d, err = o.desk.PlanDiscard(t.Context(), o.filter("reason:invalid"), nil, nil)
+	d, err = o.desk.PlanDiscard(t.Context(), DiscardOptions{Filter: o.filter("reason:invalid")})
 	if err != nil || d.Count != 3 || d.Already != 6 {
 		t.Errorf("%+v, %v", d, err)
 	}

@@ -85,7 +85,7 @@ func TestATopicThatIsMissingIsNamed(t *testing.T) {
 func TestADiscardLeavesAloneWhatWasDecidedMeanwhile(t *testing.T) {
 	o := newOffice(t)
 	o.dead(many(4, o.click)...)
-	pinned, err := o.desk.PlanDiscard(t.Context(), o.filter(""), nil, nil)
+	pinned, err := o.desk.PlanDiscard(t.Context(), DiscardOptions{Filter: o.filter("")})
 	if err != nil || pinned.Count != 4 {
 		t.Fatalf("%+v, %v", pinned, err)
 	}

@@ -13,14 +13,16 @@ type Discarding struct {
 	Schema string `json:"schema"`
 	Filter string `json:"filter"`
 	Count  int64  `json:"count"`
-	// Already were discarded before, Replayed are on their way or ended well; neither is discarded.
-	Already  int64          `json:"already"`
-	Replayed int64          `json:"replayed"`
-	Causes   []DiscardCause `json:"causes"`
-	Scanned  int64          `json:"scanned"`
-	Total    int64          `json:"total"`
-	Complete bool           `json:"complete"`
-	Why      string         `json:"why,omitempty"`
+	// Already were discarded before, Replayed are on their way or ended well, OtherGroup were written by another
+	// consumer group; none of them is discarded.
+	Already    int64          `json:"already"`
+	Replayed   int64          `json:"replayed"`
+	OtherGroup int64          `json:"other_group"`
+	Causes     []DiscardCause `json:"causes"`
+	Scanned    int64          `json:"scanned"`
+	Total      int64          `json:"total"`
+	Complete   bool           `json:"complete"`
+	Why        string         `json:"why,omitempty"`
 
 	keys []discarded
 }
@@ -43,9 +45,19 @@ type discarded struct {
 	replay string
 }
 
-// PlanDiscard pins the letters that a filter takes, at most [MaxPlan]. Users' tokens in sentences are masked
-// by mask.
-func (d *Desk) PlanDiscard(ctx context.Context, f *Filter, mask *Masker, progress func(Report)) (*Discarding, error) {
+// DiscardOptions say what to discard.
+type DiscardOptions struct {
+	Filter *Filter
+	// AnyGroup takes letters that another group wrote, too.
+	AnyGroup bool
+	// Mask masks users' tokens in sentences; nil masks nothing.
+	Mask     *Masker
+	Progress func(Report)
+}
+
+// PlanDiscard pins the letters that a filter takes, at most [MaxPlan].
+func (d *Desk) PlanDiscard(ctx context.Context, o DiscardOptions) (*Discarding, error) {
+	f := o.Filter
 	states, _, err := d.readStates(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -56,9 +68,12 @@ func (d *Desk) PlanDiscard(ctx context.Context, f *Filter, mask *Masker, progres
 	}
 	out := &Discarding{Schema: DiscardSchema, Filter: f.String(), Causes: []DiscardCause{}}
 	causes, seen, names := map[string]*DiscardCause{}, map[Coordinates]int{}, map[string]string{}
-	report, err := d.Scan(ctx, snapshot, f, ScanOptions{Partitions: 1, Progress: progress}, func(l *Letter) error {
+	report, err := d.Scan(ctx, snapshot, f, ScanOptions{Partitions: 1, Progress: o.Progress}, func(l *Letter) error {
 		s, current := StateOf(l, states)
 		switch {
+		case !o.AnyGroup && l.Group() != d.Group:
+			out.OtherGroup++
+			return nil
 		case !current:
 			out.Replayed++
 			return nil
@@ -79,7 +94,7 @@ func (d *Desk) PlanDiscard(ctx context.Context, f *Filter, mask *Masker, progres
 		out.keys = append(out.keys, discarded{source, intern(names, l.ReplayID())})
 		c := causes[l.Cause()]
 		if c == nil {
-			c = &DiscardCause{Cause: l.Cause(), Reason: l.ReasonText(), Field: deadletter.BareField(l.Field()), What: mask.Text(l.Message(), l.Tokens()...), Letter: l.Address().String()}
+			c = &DiscardCause{Cause: l.Cause(), Reason: l.ReasonText(), Field: deadletter.BareField(l.Field()), What: o.Mask.Text(l.Message(), l.Tokens()...), Letter: l.Address().String()}
 			causes[c.Cause] = c
 		}
 		c.Count++

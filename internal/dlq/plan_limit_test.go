@@ -70,7 +70,7 @@ func TestPlansVerificationsAndDiscardsHoldNoTokens(t *testing.T) {
 	edit := o.edit(`[{"op":"rewrite","path":"/items/*/price","match":"^([0-9]+),([0-9]+)$","with":"$1.$2"},
 		{"op":"move","from":"/mail","path":"/email"},{"op":"add","path":"/userToken","value":12345678}]`)
 	plan := o.plan("", func(p *PlanOptions) { p.Edit, p.Mask = edit, mask })
-	discarding, err := o.desk.PlanDiscard(t.Context(), o.filter(""), mask, nil)
+	discarding, err := o.desk.PlanDiscard(t.Context(), DiscardOptions{Filter: o.filter(""), Mask: mask})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestWhatIsDiscardedDuringTheCanaryIsNotReplayed(t *testing.T) {
 		a.Canary, a.Wait = 2, 0
 		a.MinSuccess = 1e-9
 		a.GoOn = func(*Verification) bool {
-			pinned, err := o.desk.PlanDiscard(t.Context(), o.filter(""), nil, nil)
+			pinned, err := o.desk.PlanDiscard(t.Context(), DiscardOptions{Filter: o.filter("")})
 			if err != nil || pinned.Count != 4 {
 				t.Errorf("%+v, %v", pinned, err)
 				return false

@@ -186,6 +186,29 @@ func TestLettersOfAnotherGroupAreLeftToIt(t *testing.T) {
 	}
 }
 
+func TestADiscardLeavesLettersOfAnotherGroupToIt(t *testing.T) {
+	o := newOffice(t)
+	o.dead(o.click(1), o.click(2))
+	other := *o.desk
+	other.Group = "another"
+	for _, c := range []struct {
+		anyGroup bool
+		want     int64
+	}{{false, 0}, {true, 2}} {
+		pinned, err := other.PlanDiscard(t.Context(), DiscardOptions{Filter: o.filter(""), AnyGroup: c.anyGroup})
+		if err != nil || pinned.Count != c.want || pinned.OtherGroup != 2-c.want {
+			t.Errorf("%v: %+v, %v", c.anyGroup, pinned, err)
+		}
+		if _, err := other.Discard(t.Context(), pinned, "jane", "theirs"); err != nil {
+			t.Fatal(err)
+		}
+		states, err := o.desk.States(t.Context())
+		if err != nil || int64(len(states)) != c.want {
+			t.Errorf("%v: %v, %v", c.anyGroup, states, err)
+		}
+	}
+}
+
 func TestLettersWhoseHeadersAreBrokenAreUnreadable(t *testing.T) {
 	o := newOffice(t)
 	o.dead(o.click(1))

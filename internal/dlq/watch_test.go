@@ -82,7 +82,7 @@ func TestAWatchFollowsLettersFromOpenToTheirEnd(t *testing.T) {
 		t.Errorf("a cause is back: %+v", n)
 	}
 
-	discarding, err := o.desk.PlanDiscard(t.Context(), o.filter("reason:invalid"), nil, nil)
+	discarding, err := o.desk.PlanDiscard(t.Context(), DiscardOptions{Filter: o.filter("reason:invalid")})
 	if err != nil {
 		t.Fatal(err)
 	}
