@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"eventworker/internal/dlq"
 	"eventworker/internal/telemetry"
 )
 
@@ -40,8 +41,7 @@ func TestAQueryOfWhatIsNotThereIsNamed(t *testing.T) {
 func TestEveryQueryNamesMetricsAndLabelsOfTheTable(t *testing.T) {
 	t.Chdir("../..")
 	labels := map[string]map[string]bool{}
-	for i := range telemetry.Definitions {
-		d := &telemetry.Definitions[i]
+	for _, d := range slices.Concat(telemetry.Definitions, dlq.WatchDefinitions) {
 		of := map[string]bool{}
 		for _, l := range d.Labels {
 			of[l] = true

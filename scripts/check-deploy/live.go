@@ -31,8 +31,9 @@ const (
 	perSecond  = 1000
 )
 
-// checkLive starts two workers on an embedded broker and a fake of the API that misbehaves, sends them
-// a shop's traffic, has a real Prometheus scrape them and evaluate the rules, and asks it every query
+// checkLive starts two workers and dlq watch on an embedded broker and a fake of the API that misbehaves,
+// sends them a shop's traffic, replays its dead letters, has a real Prometheus scrape them and evaluate the
+// rules, and asks it every query
 // of rules and dashboard: each has to be understood, to name metrics and labels that there are, and,
 // where it does not look for what is wrong, to find something.
 func checkLive(ctx context.Context, c *checks) error {
@@ -49,18 +50,22 @@ func checkLive(ctx context.Context, c *checks) error {
 	if err := l.traffic(ctx); err != nil {
 		return err
 	}
+	if err := l.replay(ctx); err != nil {
+		return err
+	}
 	return l.ask(ctx)
 }
 
 // live is what runs.
 type live struct {
 	work       string
+	program    string // eventworker
 	stop       context.CancelCauseFunc
 	cluster    *kfake.Cluster
 	api        *http.Server
 	apiURL     string
 	processes  []*process
-	workers    []string // addresses of the admin servers
+	targets    []string // addresses of the admin servers, and of dlq watch
 	prometheus string   // its URL
 }
 
@@ -85,14 +90,17 @@ func (l *live) start(ctx context.Context) error {
 	if err := l.startAPI(); err != nil {
 		return err
 	}
-	program := filepath.Join(l.work, "eventworker")
-	if _, err := command(ctx, "go", "build", "-o", program, "./cmd/eventworker"); err != nil {
+	l.program = filepath.Join(l.work, "eventworker")
+	if _, err := command(ctx, "go", "build", "-o", l.program, "./cmd/eventworker"); err != nil {
 		return err
 	}
 	for i := range workers {
-		if err := l.startWorker(ctx, program, i); err != nil {
+		if err := l.startWorker(ctx, i); err != nil {
 			return err
 		}
+	}
+	if err := l.startWatch(ctx); err != nil {
+		return err
 	}
 	return l.startPrometheus(ctx)
 }
@@ -123,14 +131,25 @@ func (l *live) startAPI() error {
 	return nil
 }
 
-func (l *live) startWorker(ctx context.Context, program string, i int) error {
+func (l *live) startWorker(ctx context.Context, i int) error {
 	admin, err := freeAddress()
 	if err != nil {
 		return err
 	}
 	name := fmt.Sprintf("worker-%d", i+1)
-	args := []string{"run", "--set", "kafka.brokers=" + strings.Join(l.cluster.ListenAddrs(), ","), "--set", "admin.listen=" + admin, "--set", "insights.endpoint=" + l.apiURL,
-		"--set", "store.path=" + filepath.Join(l.work, name), "--set", "batch.linger=200ms", "--set", "join.wait=1s", "--set", "log.format=json"}
+	args := append([]string{"run", "--set", "admin.listen=" + admin, "--set", "store.path=" + filepath.Join(l.work, name), "--set", "batch.linger=200ms", "--set", "join.wait=1s"}, l.settings()...)
+	p, err := startProcess(ctx, filepath.Join(l.work, name+".log"), l.program, args...)
+	if err != nil {
+		return err
+	}
+	l.processes = append(l.processes, p)
+	l.targets = append(l.targets, admin)
+	return p.wait(ctx, "http://"+admin+"/readyz", time.Minute)
+}
+
+// settings are those that all commands share.
+func (l *live) settings() []string {
+	args := []string{"--set", "kafka.brokers=" + strings.Join(l.cluster.ListenAddrs(), ","), "--set", "insights.endpoint=" + l.apiURL, "--set", "log.format=json"}
 	for app, a := range storefront.DefaultRules().Applications {
 		prefix := "insights.applications." + app + "."
 		args = append(args, "--set", prefix+"app_id=CHECKAPP01", "--set", prefix+"api_key=check-search-only-key")
@@ -141,13 +160,36 @@ func (l *live) startWorker(ctx context.Context, program string, i int) error {
 			args = append(args, "--set", prefix+"indices="+strings.Join(a.Indices, ","))
 		}
 	}
-	p, err := startProcess(ctx, filepath.Join(l.work, name+".log"), program, args...)
+	return args
+}
+
+func (l *live) startWatch(ctx context.Context) error {
+	address, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	p, err := startProcess(ctx, filepath.Join(l.work, "watch.log"), l.program, append([]string{"dlq", "watch", "--listen", address, "--every", "1s"}, l.settings()...)...)
 	if err != nil {
 		return err
 	}
 	l.processes = append(l.processes, p)
-	l.workers = append(l.workers, admin)
-	return p.wait(ctx, "http://"+admin+"/readyz", time.Minute)
+	l.targets = append(l.targets, address)
+	return p.wait(ctx, "http://"+address+"/readyz", time.Minute)
+}
+
+// replay replays what the API refused, which it refuses again, and waits for the alert that says so.
+func (l *live) replay(ctx context.Context) error {
+	args := append([]string{"dlq", "replay", "--reason", "rejected", "--yes", "--wait", "0s"}, l.settings()...)
+	if _, err := command(ctx, l.program, args...); err != nil {
+		return err
+	}
+	return within(ctx, time.Minute, func() error {
+		fires, err := l.query(ctx, `ALERTS{alertname="EventworkerCauseReturned",alertstate="firing"} and on () eventworker_last_replay_messages{outcome="dead"} > 0`)
+		if err == nil && len(fires) == 0 {
+			err = errors.New("replayed messages are dead again, and no alert says so")
+		}
+		return err
+	})
 }
 
 func (l *live) startPrometheus(ctx context.Context) error {
@@ -159,7 +201,7 @@ func (l *live) startPrometheus(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	targets, err := json.Marshal(l.workers)
+	targets, err := json.Marshal(l.targets)
 	if err != nil {
 		return err
 	}
@@ -180,8 +222,8 @@ func (l *live) startPrometheus(ctx context.Context) error {
 	}
 	return within(ctx, time.Minute, func() error {
 		up, err := l.query(ctx, `count(up{job="eventworker"} == 1)`)
-		if err == nil && (len(up) != 1 || up[0].value() != fmt.Sprint(workers)) {
-			err = fmt.Errorf("not all workers are scraped: %v", up)
+		if err == nil && (len(up) != 1 || up[0].value() != fmt.Sprint(len(l.targets))) {
+			err = fmt.Errorf("not all targets are scraped: %v", up)
 		}
 		return err
 	})
@@ -276,11 +318,11 @@ func (l *live) rulesWell(ctx context.Context) error {
 	return nil
 }
 
-// exposed are the names of the metrics that the workers show, with the labels of each. A histogram
+// exposed are the names of the metrics that the targets show, with the labels of each. A histogram
 // has its three names.
 func (l *live) exposed(ctx context.Context) (map[string]map[string]bool, error) {
 	labels := map[string]map[string]bool{}
-	for _, address := range l.workers {
+	for _, address := range l.targets {
 		text, err := get(ctx, "http://"+address+"/metrics")
 		if err != nil {
 			return nil, err

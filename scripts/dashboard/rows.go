@@ -3,6 +3,9 @@ package main
 // j are the workers that are looked at.
 const j = `{job=~"$job",instance=~"$instance"}`
 
+// watched is what eventworker dlq watch says of the jobs that are looked at; it is no worker.
+const watched = `{job=~"$job"}`
+
 // marks are the annotations: what happened to the workers, over every curve.
 func marks() []annotation {
 	mark := func(name, colour, expr, title string) annotation {
@@ -156,8 +159,68 @@ func refusedRow() row {
 			act:  "standing still: see the partitions. How a replay went, and what became dead again: eventworker dlq verify ID. Only topics with replay in their names are shown.",
 			draw: []query{{`sum by (topic) (eventworker_partition_lag_messages{job=~"$job",instance=~"$instance",topic=~".*replay.*"})`, "{{topic}}"}},
 		},
+		{
+			id: 46, title: "Open dead letters that can soon no longer be replayed", width: 8, unit: "short", steps: levels(1, 1000),
+			good: "none: each letter was replayed or discarded in time.",
+			act:  "decide while there is time: replay them, or discard them with a note (docs/alerts.md, EventworkerDeadLettersExpire). " + needsWatch,
+			draw: []query{
+				{`max by (within) (eventworker_dead_letters_expiring` + watched + `)`, "within {{within}}"},
+				{`max(eventworker_dead_letters_unreplayable` + watched + `)`, "no longer"},
+			},
+		},
+		{
+			id: 48, title: "Newest replay: progress, and share that is dead again", width: 8, unit: "percentunit", max: 1,
+			good: "progress goes to 1, dead again stays at 0.",
+			act:  "dead again: eventworker dlq verify ID says of which causes, the repair did not repair them. Progress stands still: see the replay topic beside this. " + needsWatch,
+			draw: []query{
+				{`max(job:eventworker_replay_progress:ratio` + watched + `)`, "progress"},
+				{`max(job:eventworker_replayed_dead:ratio` + watched + `)`, "dead again"},
+			},
+		},
+		{
+			id: 47, title: "Causes of dead letters, and messages that are dead again", width: 8, unit: "short",
+			good: "few causes, no new ones, none that are back.",
+			act:  "new or back: eventworker dlq stats marks which, /statusz of dlq watch names the ten most frequent. Parked ones are replayed by nobody any more. " + needsWatch,
+			draw: []query{
+				{`max(eventworker_dead_letter_causes` + watched + `)`, "causes"},
+				{`max(eventworker_dead_letter_new_causes` + watched + `)`, "new causes"},
+				{`max(eventworker_dead_letter_new_cause_letters` + watched + `)`, "letters in 15 min of a new cause"},
+				{`max(eventworker_dead_letter_returned_causes` + watched + `)`, "causes that are back"},
+				{`max(eventworker_dead_letters_returned` + watched + `)`, "letters that are dead again"},
+				{`max(eventworker_dead_letters_parked_last_hour` + watched + `)`, "parked in the last hour"},
+			},
+		},
+		{
+			id: 45, title: "Open dead letters, by reason", width: 8, unit: "short", stack: true,
+			good: "few, and going down: somebody works on them.",
+			act:  "eventworker dlq stats says what they are, docs/dead-letters.md what to do for each reason. " + needsWatch,
+			draw: []query{{`max by (reason) (eventworker_dead_letters_open` + watched + `)`, "{{reason}}"}},
+		},
+		{
+			id: 50, title: "What became of dead letters, and of replayed messages", width: 8, unit: "short",
+			good: "open goes down; what was replayed is delivered, duplicate or absorbed; nothing is left out.",
+			act:  "many dead after replays: repair before the next one, and try it with --canary. Left out: the topic holds more than --max-letters of dlq watch. " + needsWatch,
+			draw: []query{
+				{`max by (state) (eventworker_dead_letters` + watched + `)`, "letters {{state}}"},
+				{`max by (outcome) (eventworker_replayed_messages` + watched + `)`, "replayed messages {{outcome}}"},
+				{`max by (outcome) (eventworker_last_replay_messages` + watched + `)`, "newest replay {{outcome}}"},
+				{`max(eventworker_dead_letter_scan_left_out_letters` + watched + `)`, "letters left out"},
+			},
+		},
+		{
+			id: 49, title: "Reading dead letters: age and time of the last scan", width: 8, unit: "s",
+			good: "an age of about --every, a time of less than a second.",
+			act:  "the age grows: dlq watch does not reach the brokers, see its log. " + needsWatch,
+			draw: []query{
+				{`time() - max(eventworker_dead_letter_scan_timestamp_seconds` + watched + `)`, "age"},
+				{`max(eventworker_dead_letter_scan_duration_seconds` + watched + `)`, "time"},
+			},
+		},
 	}}
 }
+
+// needsWatch says who gives a panel its numbers.
+const needsWatch = "Empty: no eventworker dlq watch is scraped."
 
 func partitionsRow() row {
 	return row{title: "Which partition?", panels: []view{
