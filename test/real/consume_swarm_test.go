@@ -68,7 +68,7 @@ type swarm struct {
 type placed struct {
 	seq  uint32
 	size int32     // of key and value
-	at   time.Time // when it was acknowledged
+	at   time.Time // from when on it may have stood there
 }
 
 // deed is something that happens to the workers or the brokers.
@@ -257,6 +257,8 @@ func (s *swarm) produce(g *storefront.Generator, truth *storefront.Truth, n uint
 		for _, h := range m.Headers {
 			r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 		}
+		// A worker may read it long before its acknowledgement is heard, if the broker dies in between.
+		sent := time.Now()
 		seq, size := uint32(m.Seq), int32(len(m.Key)+len(m.Value))
 		client.Produce(context.Background(), r, func(r *kgo.Record, err error) {
 			if err != nil {
@@ -265,7 +267,7 @@ func (s *swarm) produce(g *storefront.Generator, truth *storefront.Truth, n uint
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.placed[r.Partition][r.Offset] = placed{seq, size, time.Now()}
+			s.placed[r.Partition][r.Offset] = placed{seq, size, sent}
 			s.cast.Add(1)
 		})
 	}
