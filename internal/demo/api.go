@@ -53,5 +53,8 @@ func script(o *Options) insightsfake.Faults {
 			insightsfake.Fault{Kind: insightsfake.Revoked, AfterRequests: 60, Count: 2},
 		)
 	}
+	if o.Script != nil {
+		o.Script(&s)
+	}
 	return s
 }

@@ -16,6 +16,7 @@ import (
 
 	"eventworker/internal/config"
 	"eventworker/internal/deadletter"
+	"eventworker/internal/insightsfake"
 	"eventworker/internal/storefront"
 	"eventworker/internal/worker"
 )
@@ -32,6 +33,8 @@ type Options struct {
 	Log *zap.Logger
 	// Progress is told every 100 ms how far the run is; nil: nobody is.
 	Progress func(Progress)
+	// Script may change what goes wrong at the fake API.
+	Script func(*insightsfake.Faults)
 	// Change may change the worker's configuration before it starts.
 	Change func(*config.Config)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"eventworker/internal/config"
+	"eventworker/internal/insightsfake"
 	"eventworker/internal/realtest"
 	"eventworker/internal/realtest/servers"
 )
@@ -94,6 +95,41 @@ func TestEverythingArrivesWithTheStoreInRedis(t *testing.T) {
 			t.Error("the run went on while Redis hung")
 		}
 	})
+}
+
+// Generations that end in good order while the API fails now and then, without taking anything, repeat nothing:
+// no message is torn into what was taken and what was given up.
+func TestNothingIsRepeatedWhenAGenerationEndsWhileTheAPIFails(t *testing.T) {
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint("seed ", seed+101), func(t *testing.T) {
+			t.Parallel()
+			server := realtest.OwnRedis(t)
+			o := onRedis(t, seed+101, server.Addr)
+			o.Messages = 6000
+			change := o.Change
+			o.Change = func(c *config.Config) {
+				change(c)
+				c.Batch.MaxEvents, c.Delivery.MaxInFlight = 200, 8
+				c.Delivery.Backoff.InitialInterval, c.Delivery.Backoff.MaxInterval = 50*time.Millisecond, 200*time.Millisecond
+			}
+			o.Script = func(s *insightsfake.Faults) {
+				hour := insightsfake.Duration(time.Hour)
+				s.Faults = append(s.Faults,
+					insightsfake.Fault{Kind: insightsfake.Latency, Delay: insightsfake.Duration(10 * time.Millisecond), Jitter: insightsfake.Duration(8 * time.Millisecond), For: hour},
+					insightsfake.Fault{Kind: insightsfake.Status, Status: 503, Probability: 0.15, For: hour},
+					insightsfake.Fault{Kind: insightsfake.Status, Status: 408, Probability: 0.1, For: hour})
+			}
+			next := uint64(1000)
+			o.Progress = func(p Progress) {
+				if p.Settled > next && next < 5000 {
+					next += 1500
+					server.Kill()
+					restart(t, server)
+				}
+			}
+			holds(t, o)
+		})
+	}
 }
 
 func restart(t *testing.T, server *servers.Redis) {

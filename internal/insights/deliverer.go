@@ -28,6 +28,9 @@ type DelivererConfig[R any] struct {
 	// DeadLetterAmbiguous: purchases leave as Ambiguous after a request that failed and may have been
 	// taken all the same (delivery.ambiguous.purchases: dead-letter). Otherwise they are tried again.
 	DeadLetterAmbiguous bool
+	// Together says whether two neighbours in a batch are of one message, which is torn only where it must be;
+	// nil: no two are.
+	Together func(a, b R) bool
 	// MaySend is asked before each request, under a lock, and must not wait: false while the caller's
 	// right to deliver is in doubt, as when a group member has not been heard for its session
 	// time-out. Events wait, and it is asked again within a second. nil: always.
@@ -184,11 +187,11 @@ func (d *Deliverer[R]) Run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// Drain ends the delivery: what is queued has its first try, if the application is not waiting for
-// a backoff; refused batches are halved until their bad events stand alone; what failed is not tried
-// again; and the requests on the wire are waited for. When ctx is done they are given up. It returns
-// when Run is about to, with the number of events that have no outcome: they are the caller's to
-// release. It may be called again, and without Run.
+// Drain ends the delivery: what is queued is tried, and refused batches are halved until their bad events
+// stand alone, while the application is not waiting for a backoff; a failure is not waited out; and the
+// requests on the wire are waited for. When ctx is done they are given up. It returns when Run is about
+// to, with the number of events that have no outcome: they are the caller's to release. It may be called
+// again, and without Run.
 func (d *Deliverer[R]) Drain(ctx context.Context) (left int) {
 	d.mu.Lock()
 	d.draining = true
@@ -247,7 +250,7 @@ func (d *Deliverer[R]) take() (it *item[R], t ticket, at time.Time, over bool) {
 	v := away
 	if d.cfg.MaySend != nil && !d.cfg.MaySend() {
 		at = time.Now().Add(time.Second)
-	} else if it = d.next(); it != nil {
+	} else if it = d.queue.pop(); it != nil {
 		if t, v, at = d.app.acquire(it.len(), d.draining); v == granted {
 			d.flying[it] = it.oldest()
 			return it, t, at, false
@@ -263,18 +266,6 @@ func (d *Deliverer[R]) take() (it *item[R], t ticket, at time.Time, over bool) {
 	// In a drain only the answer to a request on the wire can change what may be tried; the right to
 	// send is not waited for.
 	return nil, t, at, d.draining && v == away && len(d.flying) == 0
-}
-
-// next takes an item out of the queue; while draining one that does not wait for another try, and those
-// that do stay out of it. Halves of a refused batch do not: given up, they would be delivered again with
-// the messages that they share with what was taken before.
-func (d *Deliverer[R]) next() *item[R] {
-	for {
-		it := d.queue.pop()
-		if it == nil || !d.draining || !it.failed {
-			return it
-		}
-	}
 }
 
 // expire settles the events that must leave for their age, now or before the next try.

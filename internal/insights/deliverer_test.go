@@ -709,6 +709,83 @@ func TestDrainTriesHalvesOfRefusedBatchesThatWaitTheirTurn(t *testing.T) {
 	})
 }
 
+func TestDrainGoesOnWhereTheAPIWorksAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		failures, status, events int
+	}{
+		"with the other half of a batch that timed out": {1, 408, 200},
+		"with the rest of a batch whose probe is taken": {6, 503, 40},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, rigConfig{app: func(a *ApplicationConfig) { a.MaxInFlight = 1 }}, func(x call) reply {
+					if x.n < c.failures {
+						return reply{status: c.status}
+					}
+					return reply{status: 200, after: sec}
+				})
+				r.submit(c.events)
+				for r.api.count() <= c.failures {
+					pass(50 * ms)
+				}
+				if left, _ := drainWithin(r, time.Minute); left != 0 {
+					t.Errorf("%d events are given up although the API takes events", left)
+				}
+				wantKinds(t, r, map[OutcomeKind]int{Delivered: c.events})
+			})
+		})
+	}
+}
+
+// However messages lie in a batch, cutting it costs no request more than cutting it in the middle, and where a
+// cut between messages costs none it is made there.
+func TestHalvesDoNotTearMessagesApartWhereThatCostsNothing(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.IntRange(2, 1000).Draw(rt, "events")
+		long := rapid.IntRange(1, 40).Draw(rt, "longest message")
+		b := &batch.Batch[ref]{Entries: make([]batch.Entry[ref], n)}
+		for k, message, left := 0, uint64(0), 0; k < n; k++ {
+			if left == 0 {
+				message, left = message+1, rapid.IntRange(1, long).Draw(rt, "message")
+			}
+			b.Entries[k].Ref.message = message
+			left--
+		}
+		d := &Deliverer[ref]{cfg: DelivererConfig[ref]{Together: func(x, y ref) bool { return x.message == y.message }}}
+		parts := d.halves(&item[ref]{b: b, j: n})
+		most := 1
+		for 2*most < n {
+			most *= 2
+		}
+		at := parts[0].j
+		if len(parts) != 2 || parts[0].i != 0 || parts[1].i != at || parts[1].j != n || max(at, n-at) > most {
+			rt.Fatalf("%d events in parts of %d and %d, at most %d", n, at, n-at, most)
+		}
+		if d.begins(b, at) {
+			return
+		}
+		for k := n - most; k <= most; k++ {
+			if k > 0 && k < n && d.begins(b, k) {
+				rt.Fatalf("%d events are cut at %d, within a message, and not at %d", n, at, k)
+			}
+		}
+	})
+}
+
+func TestAProbeCarriesWholeMessagesWhereTheyFit(t *testing.T) {
+	for messages, want := range map[string]int{"aaaaaaabbbbbb": 7, "aaaaaaaaaabbb": 10, "aaaaaaaaaaaaa": 10, "abcdefghijklm": 10} {
+		b := &batch.Batch[ref]{}
+		for _, m := range messages {
+			b.Entries = append(b.Entries, batch.Entry[ref]{Ref: ref{message: uint64(m)}})
+		}
+		d := &Deliverer[ref]{cfg: DelivererConfig[ref]{Together: func(x, y ref) bool { return x.message == y.message }}}
+		it := &item[ref]{b: b, j: len(messages)}
+		if i, j := d.carried(it, ticket{probe: probeEvents}); i != 0 || j != want || it.cursor != want {
+			t.Errorf("%s: events %d to %d, not 0 to %d", messages, i, j, want)
+		}
+	}
+}
+
 func TestDrainWaitsForTheWireUntilItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, rigConfig{}, func(c call) reply {

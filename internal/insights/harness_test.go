@@ -186,6 +186,7 @@ func newRigOf(t testing.TB, app *Application) *rig {
 
 func (r *rig) run(cfg DelivererConfig[ref]) {
 	cfg.Message = func(x ref) uint64 { return x.message }
+	cfg.Together = func(x, y ref) bool { return x.message == y.message }
 	cfg.IsPurchase = func(x ref) bool { return x.purchase }
 	r.d = NewDeliverer(r.app, cfg, r.settle)
 	ctx, cancel := context.WithCancel(context.Background())

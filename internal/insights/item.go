@@ -16,7 +16,6 @@ type item[R any] struct {
 	firstFailed int64 // start of the first of them that failed; 0: none did
 	status      int   // of the last answer; 0: there was none
 	cursor      int   // the event that the next probe carries; below i: the first
-	failed      bool  // the last request did, and these events wait for another try
 }
 
 func (it *item[R]) len() int { return it.j - it.i }
@@ -29,20 +28,6 @@ func (it *item[R]) part(i, j int) *item[R] {
 	p := *it
 	p.i, p.j = i, j
 	return &p
-}
-
-// carried is the range of events that a request with the ticket t carries: all, or a few of them for
-// a probe, other ones each time.
-func (it *item[R]) carried(t ticket) (i, j int) {
-	if t.probe == 0 {
-		return it.i, it.j
-	}
-	k := it.cursor
-	if k < it.i || k >= it.j {
-		k = it.i
-	}
-	it.cursor = min(k+t.probe, it.j)
-	return k, it.cursor
 }
 
 // expired is how many of the item's events, from the first on, must leave at the time now: those

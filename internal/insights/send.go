@@ -3,6 +3,7 @@ package insights
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -13,9 +14,8 @@ import (
 // has an outcome now, and puts the rest back into the queue.
 func (d *Deliverer[R]) send(ctx context.Context, it *item[R], t ticket) {
 	defer poke(d.wake)
-	i, j := it.carried(t)
+	i, j := d.carried(it, t)
 	sent := it.part(i, j)
-	sent.failed = false
 	if tooLarge := d.tooLarge(sent); tooLarge != nil {
 		d.app.release(t)
 		d.land(it, sent, d.refusedForSize(sent, tooLarge), false)
@@ -91,7 +91,7 @@ func (d *Deliverer[R]) judge(t ticket, sent *item[R], err error) (rest []*item[R
 		return nil, false
 	case *RejectedError:
 		if !alone {
-			return halves(sent), false
+			return d.halves(sent), false
 		}
 		if hold {
 			return nil, true
@@ -106,7 +106,7 @@ func (d *Deliverer[R]) judge(t ticket, sent *item[R], err error) (rest []*item[R
 		}
 		d.app.cfg.Observer.retry(sent.len())
 		if e.TimedOut && sent.len() >= 2*shrinkLeast {
-			return halves(sent), true
+			return d.halves(sent), true
 		}
 	}
 	return nil, true
@@ -148,15 +148,54 @@ func (d *Deliverer[R]) putBack(it, sent *item[R], rest []*item[R]) {
 		rest = []*item[R]{sent}
 	}
 	for _, part := range rest {
-		part.failed = true
 		d.enqueue(part, false)
 	}
 }
 
-// halves splits an item of two events or more.
-func halves[R any](it *item[R]) []*item[R] {
-	mid := it.i + it.len()/2
-	return []*item[R]{it.part(it.i, mid), it.part(mid, it.j)}
+// halves splits an item of two events or more, between messages where that costs no request more: a message
+// of which one half was taken and the other given up is delivered again as a whole. No half is larger than
+// the power of two below n, as many requests as that find a bad event among n.
+func (d *Deliverer[R]) halves(it *item[R]) []*item[R] {
+	n := it.len()
+	middle, most := it.i+n/2, 1<<(bits.Len(uint(n-1))-1)
+	at := middle
+	for k := range most - n/2 + 1 {
+		if up := middle + k; d.begins(it.b, up) {
+			at = up
+			break
+		}
+		if down := middle - k; it.j-down <= most && d.begins(it.b, down) {
+			at = down
+			break
+		}
+	}
+	return []*item[R]{it.part(it.i, at), it.part(at, it.j)}
+}
+
+// begins says whether event k of a batch, not its first, is the first of a message.
+func (d *Deliverer[R]) begins(b *batch.Batch[R], k int) bool {
+	return d.cfg.Together == nil || !d.cfg.Together(b.Entries[k-1].Ref, b.Entries[k].Ref)
+}
+
+// carried is the range of events that a request with the ticket t carries: all, or a few of them for
+// a probe, other ones each time, and whole messages where they fit.
+func (d *Deliverer[R]) carried(it *item[R], t ticket) (i, j int) {
+	if t.probe == 0 {
+		return it.i, it.j
+	}
+	i = it.cursor
+	if i < it.i || i >= it.j {
+		i = it.i
+	}
+	j = min(i+t.probe, it.j)
+	for k := j; k > i && j < it.j; k-- {
+		if d.begins(it.b, k) {
+			j = k
+			break
+		}
+	}
+	it.cursor = j
+	return i, j
 }
 
 // tooLarge says whether the item's body cannot be sent at all.
@@ -171,7 +210,7 @@ func (d *Deliverer[R]) tooLarge(it *item[R]) *TooLargeError {
 // refusedForSize halves the item, or settles the event that is too large by itself.
 func (d *Deliverer[R]) refusedForSize(it *item[R], e *TooLargeError) []*item[R] {
 	if it.len() > 1 {
-		return halves(it)
+		return d.halves(it)
 	}
 	d.finish(it, Outcome{Kind: TooLarge, Status: e.Status, Words: e.Words})
 	return nil

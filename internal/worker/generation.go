@@ -54,7 +54,7 @@ func (w *Worker) Serve(ctx context.Context, source *consume.Generation, drain fu
 		})
 		g.deliverers = append(g.deliverers, d)
 		b := batch.NewBuilder(w.limits, d.Submit)
-		b.Together(func(a, b part) bool { return a.Message == b.Message })
+		b.Together(ofOneMessage)
 		g.builders = append(g.builders, b)
 	}
 	w.leaveSections(source.Tasks)

@@ -152,11 +152,15 @@ func (w *Worker) delivererConfig(g *consume.Generation, app int) insights.Delive
 		MaxBytes: int(w.cfg.Batch.MaxBytes), MaxEventAge: d.MaxEventAge, MaxElapsedTime: d.MaxElapsedTime,
 		Message:             func(p part) uint64 { return p.Message.number() },
 		IsPurchase:          func(p part) bool { return p.Purchase },
+		Together:            ofOneMessage,
 		DeadLetterAmbiguous: d.Ambiguous.Purchases == "dead-letter",
 		MaySend:             g.Alive,
 		Span:                w.requestSpans(w.apps[app].Name(), w.apps[app].Host()),
 	}
 }
+
+// ofOneMessage says whether two events are of one message: they are kept together.
+func ofOneMessage(a, b part) bool { return a.Message == b.Message }
 
 // consumerConfig is what the configuration says of consuming.
 func (w *Worker) consumerConfig(secure *tls.Config, mechanism sasl.Mechanism) consume.Config {
