@@ -255,10 +255,11 @@ func (t *Task[M]) progress() {
 }
 
 // moves says whether a decoded message moves the progress of its source (docs/contract.md, section 9).
-// One that is far ahead of the clock never does: all that waits would be believed at once.
+// It counts with its event time, whatever its own timestamp says of a clock ahead: that is no later than the
+// record's. If that is far ahead of this clock, too, it does not: all that waits would be believed at once.
 func (t *Task[M]) moves(f *frame[M]) bool {
 	r := f.verdict
-	return (r == nil || r.Reason > event.Future || r.Reason == event.UnknownApplication) && f.stamp <= t.now+futureTolerance
+	return (r == nil || r.Reason >= event.Future || r.Reason == event.UnknownApplication) && f.at <= t.now+futureTolerance
 }
 
 // goOn does what is left to do for the live message once it is read.

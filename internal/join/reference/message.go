@@ -158,7 +158,7 @@ func (j *joiner) judge(m *message) {
 		}
 	}
 	future := m.sent > j.in.Now+ahead
-	m.moves = !future
+	m.moves = m.time <= j.in.Now+ahead
 	switch {
 	case m.app != nil && m.app.Served && !j.indicesAllowed(m):
 		m.refused, m.moves = event.Invalid.String(), false
