@@ -45,6 +45,7 @@ func (l *impressionLog) openBlock() {
 		l.roll()
 	}
 	f.block, f.open, f.room = l.tail, true, len(l.sources)
+	l.ring.room(l.tail, blockHeader+16*f.room) // written by closeBlock, maybe beside the task
 	l.tail += uint64(blockHeader + 16*f.room)
 	for i := named; i < len(l.sources); i++ {
 		topic := l.sources[i]

@@ -37,13 +37,12 @@ func (l *impressionLog) write(s *segment, from, to uint64) error {
 		s.file, f.dirDirty = file, true
 	}
 	s.dirty = true
-	a, b := l.ring.cut(from, int(to-from))
-	_, err := s.file.WriteAt(a, int64(from-s.base))
-	if err == nil && len(b) > 0 {
-		_, err = s.file.WriteAt(b, int64(from-s.base)+int64(len(a)))
-	}
-	if err != nil {
-		return &IOError{Task: l.task, Op: "write", Path: s.path, Err: err}
+	for from < to {
+		p := l.ring.piece(from, int(to-from))
+		if _, err := s.file.WriteAt(p, int64(from-s.base)); err != nil {
+			return &IOError{Task: l.task, Op: "write", Path: s.path, Err: err}
+		}
+		from += uint64(len(p))
 	}
 	return nil
 }

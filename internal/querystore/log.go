@@ -33,7 +33,7 @@ type impressionLog struct {
 	fresh    uint64 // tail when the index was last cleaned
 	expired  int64  // the newest Expire
 	lastTime int64  // newest time when it was parked; under the store's lock
-	scratch  []byte // a record that crosses the ring's end or was read from a file
+	scratch  []byte // a record that lies in two pieces of the ring or was read from a file
 	rec      Record // what a walk hands out
 	counts   Stats
 	told     int // records and walks since counts was last published
@@ -101,9 +101,8 @@ func (l *impressionLog) begin(size int) (dst []byte, err error) {
 	} else if err := l.reserve(size); err != nil {
 		return nil, err
 	}
-	a, b := l.ring.cut(l.tail, size)
-	if b == nil {
-		return a, nil
+	if dst = l.ring.room(l.tail, size); len(dst) == size {
+		return dst, nil
 	}
 	return l.spare(size), nil
 }
@@ -127,8 +126,8 @@ func (l *impressionLog) commit(rec []byte, tag uint32, time int64) {
 		}
 	}
 	link(rec, distance, newest)
-	if a, b := l.ring.cut(addr, len(rec)); b != nil {
-		copy(b, rec[copy(a, rec):])
+	if len(l.ring.piece(addr, len(rec))) < len(rec) {
+		l.ring.put(addr, rec)
 	}
 	l.tail = end
 	l.counts.Records++
@@ -147,8 +146,7 @@ func (l *impressionLog) commit(rec []byte, tag uint32, time int64) {
 // newestAt is at least the newest time of the chain from a record on.
 func (l *impressionLog) newestAt(addr, tail uint64, tag uint32) int64 {
 	if addr >= l.ring.oldest(tail) {
-		a, _ := l.ring.cut(addr+16, 8) // never crosses the end: both are multiples of the unit
-		return int64(binary.LittleEndian.Uint64(a))
+		return int64(binary.LittleEndian.Uint64(l.ring.piece(addr+16, 8))) // lies in one piece: all are multiples of the unit
 	}
 	return l.horizon.newest(tag, addr)
 }
@@ -282,14 +280,13 @@ func (l *impressionLog) at(addr uint64) ([]byte, error) {
 		return l.read(addr)
 	}
 	l.counts.RingHits++
-	a, _ := l.ring.cut(addr, unit)
-	size := int(recordSize(binary.LittleEndian.Uint32(a)))
+	b := l.ring.piece(addr, int(min(l.tail-addr, pieceBytes)))
+	size := int(recordSize(binary.LittleEndian.Uint32(b)))
 	if uint64(size) > l.tail-addr {
 		return nil, nil
 	}
-	a, b := l.ring.cut(addr, size)
-	if b == nil {
-		return a, nil
+	if size <= len(b) {
+		return b[:size:size], nil
 	}
 	whole := l.spare(size)
 	l.ring.copyTo(whole, addr)

@@ -11,17 +11,18 @@ func TestRingHoldsTheNewestBytesWhateverItsSizeWas(t *testing.T) {
 		tail := rapid.Uint64Range(0, 10_000).Draw(t, "start") * unit
 		r := ring{low: tail}
 		at := func(addr uint64) byte { return byte(mix(addr)) }
-		r.resize(unit, tail)
+		size := rapid.SampledFrom([]int{unit, pieceBytes / 4}).Draw(t, "sizes") // rings of one piece, and of several
+		r.resize(size, tail)
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
 			if rapid.Bool().Draw(t, "resize") {
 				held := r.oldest(tail)
-				size := rapid.IntRange(1, 20).Draw(t, "units") * unit
+				size := rapid.IntRange(1, 20).Draw(t, "size") * size
 				r.resize(size, tail)
 				if want := max(held, tail-min(tail, uint64(size))); r.oldest(tail) != want {
 					t.Fatalf("it holds from %d on, not %d", r.oldest(tail), want)
 				}
 			} else {
-				p := make([]byte, rapid.IntRange(1, len(r.buf)/unit).Draw(t, "put")*unit)
+				p := make([]byte, rapid.IntRange(1, int(r.size)/unit).Draw(t, "put")*unit)
 				for i := range p {
 					p[i] = at(tail + uint64(i))
 				}

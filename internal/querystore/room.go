@@ -5,8 +5,6 @@ import "encoding/binary"
 const (
 	// minRing is the least size of a ring, in bytes: the open block, a few large records.
 	minRing = 256 << 10
-	// firstRing is what a ring starts with; it doubles up to its share as records come.
-	firstRing = 64 << 10
 	// maxBlock is the size at which a block is closed, in bytes.
 	maxBlock = 32 << 10
 	// maxUnwritten is how much is written to a file at once, in bytes.
@@ -18,14 +16,10 @@ const (
 // fit sizes the ring for the next record: it follows the section's share of the memory, and is at
 // least twice as large as what is to be put.
 func (l *impressionLog) fit(need int) {
-	have, share := len(l.ring.buf), int(max(l.home.share.Load(), minRing)&^(unit-1))
+	have, share := int(l.ring.size), int(max(l.home.share.Load(), minRing)&^(unit-1))
 	want := have
 	if share != l.share {
-		l.share = share
-		want = min(have, share)
-	}
-	if l.tail-l.ring.oldest(l.tail)+uint64(need) > uint64(want) && want < share {
-		want = min(max(2*want, firstRing), share)
+		l.share, want = share, share
 	}
 	if 2*need > want {
 		want = roundUp(2 * need)
@@ -50,7 +44,7 @@ func (l *impressionLog) resize(size int) {
 	defer f.io.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if size < len(l.ring.buf) && l.tail-f.flushed.Load() > uint64(size/2) {
+	if uint64(size) < l.ring.size && l.tail-f.flushed.Load() > uint64(size/2) {
 		l.share = 0 // later
 		return
 	}
@@ -60,13 +54,13 @@ func (l *impressionLog) resize(size int) {
 // evict makes room in a log without files: the oldest records go.
 func (l *impressionLog) evict(size int) {
 	l.fit(size)
-	for l.tail-l.base+uint64(size) > uint64(len(l.ring.buf)) {
+	for l.tail-l.base+uint64(size) > l.ring.size {
 		l.evictOne()
 	}
 }
 
 func (l *impressionLog) evictOne() {
-	a, _ := l.ring.cut(l.base, unit)
+	a := l.ring.piece(l.base, unit)
 	size := recordSize(binary.LittleEndian.Uint32(a))
 	if a[3] != byte(kindForget) && int64(binary.LittleEndian.Uint64(a[8:])) >= l.expired {
 		l.counts.Dropped++
@@ -111,7 +105,7 @@ func (l *impressionLog) lockRoom(size, kept int) error {
 	}
 	need := size + l.overhead()
 	l.fit(need + kept)
-	if f.closed.Load()-f.flushed.Load() >= uint64(min(len(l.ring.buf)/4, maxUnwritten)) && l.tail >= f.retryAt {
+	if f.closed.Load()-f.flushed.Load() >= min(l.ring.size/4, maxUnwritten) && l.tail >= f.retryAt {
 		if l.flush() != nil {
 			f.retryAt = l.tail + maxBlock // it is reported when there is no room any more, or by Sync
 		}
@@ -122,7 +116,7 @@ func (l *impressionLog) lockRoom(size, kept int) error {
 	}
 	for {
 		f.mu.Lock()
-		if l.tail+uint64(need+kept) <= f.flushed.Load()+uint64(len(l.ring.buf)) {
+		if l.tail+uint64(need+kept) <= f.flushed.Load()+l.ring.size {
 			return nil
 		}
 		l.closeBlock()

@@ -44,7 +44,7 @@ func (l *impressionLog) publish() {
 	l.told = 0
 	l.counts.Users = int64(l.index.users())
 	l.counts.Bytes = int64(l.tail - l.base)
-	l.counts.Memory = int64(len(l.ring.buf) + l.index.bytes())
+	l.counts.Memory = int64(l.ring.held + l.index.bytes())
 	if l.files != nil {
 		l.counts.Segments = int64(len(l.files.segments))
 	}
