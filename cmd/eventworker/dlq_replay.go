@@ -430,7 +430,7 @@ func resultOf(ctx context.Context, err error) string {
 		return "done"
 	case ctx.Err() != nil:
 		return "interrupted"
-	case errors.As(err, &canary), errors.Is(err, dlq.ErrDeclined):
+	case errors.As(err, &canary), errors.As(err, new(*dlq.TwinError)), errors.Is(err, dlq.ErrDeclined):
 		return "stopped"
 	}
 	return "failed"
@@ -439,6 +439,7 @@ func resultOf(ctx context.Context, err error) string {
 // applyError says how to go on after a replay that did not end.
 func (a *app) applyError(ctx context.Context, plan *dlq.Plan, n *dlq.Applied, err error) error {
 	var canary *dlq.CanaryError
+	var twin *dlq.TwinError
 	again := a.next("replay", "--plan", plan.ID, "--yes")
 	switch {
 	case err == nil:
@@ -448,6 +449,8 @@ func (a *app) applyError(ctx context.Context, plan *dlq.Plan, n *dlq.Applied, er
 			a.sayCauses(n.Canary)
 			a.sayDeaths(n.Canary)
 		}
+		return withCode(exitGuard, a.next("verify", plan.ID), err)
+	case errors.As(err, &twin):
 		return withCode(exitGuard, a.next("verify", plan.ID), err)
 	case errors.Is(err, dlq.ErrDeclined):
 		return failf(again, "%w: %s letters are left", err, dlq.Thousands(n.Left))

@@ -106,10 +106,6 @@ func (d *Desk) Apply(ctx context.Context, p *Plan, o ApplyOptions) (Applied, err
 		if first, err = a.canary(ctx); err != nil {
 			return a.sum(), err
 		}
-		// Meanwhile somebody may have decided about the others.
-		if a.states, _, err = d.readStates(ctx, nil); err != nil {
-			return a.sum(), err
-		}
 	}
 	for i := range p.Partitions {
 		one := &p.Partitions[i]
@@ -128,7 +124,8 @@ type apply struct {
 	p      *Plan
 	o      ApplyOptions
 	judge  judge
-	states map[Coordinates]deadletter.State
+	states *States
+	left   spots[struct{}] // claimed by an earlier call, and not written
 	held   *held
 	writer *deadletter.StateWriter
 	client *kafka.Client
@@ -193,11 +190,56 @@ func (a *apply) begin(ctx context.Context) (err error) {
 			return fmt.Errorf("keep the plan: %w", err)
 		}
 	}
-	if a.states, _, err = a.d.readStates(ctx, nil); err != nil {
+	a.states = a.d.newStates(a.p.ID)
+	if err := a.states.read(ctx, nil); err != nil {
 		return err
 	}
 	a.held = newHeld(a.d, a.p)
-	return a.held.read(ctx)
+	if err := a.held.read(ctx); err != nil {
+		return err
+	}
+	return a.leftovers(ctx)
+}
+
+// twinTime is how long a call that finds letters claimed and not written looks whether another call is about
+// to write them.
+const twinTime = time.Second
+
+// TwinError says that another call carries the plan out at this moment.
+type TwinError struct{ ID string }
+
+func (e *TwinError) Error() string {
+	return fmt.Sprintf("plan %s is being carried out by another call at this moment", e.ID)
+}
+
+// leftovers finds the letters that a call which was interrupted had claimed and did not write.
+func (a *apply) leftovers(ctx context.Context) error {
+	find := func() {
+		a.left = spots[struct{}]{}
+		for c, s := range a.states.All() {
+			if isClaim(&s, a.p.ID) && !a.held.has(c) {
+				a.left.set(c, struct{}{})
+			}
+		}
+	}
+	if find(); a.left.len() == 0 || a.o.DryRun || a.held.lost {
+		return nil
+	}
+	if err := pause(ctx, twinTime); err != nil {
+		return err
+	}
+	twin := false
+	if err := a.states.read(ctx, func(one *noted) { twin = twin || isClaim(&one.state, a.p.ID) }); err != nil {
+		return err
+	}
+	if twin {
+		return &TwinError{a.p.ID}
+	}
+	if err := a.held.read(ctx); err != nil {
+		return err
+	}
+	find()
+	return nil
 }
 
 func (a *apply) close() {
@@ -442,7 +484,7 @@ type outgoing struct {
 // decide makes the record of a letter, nil if it is not to be written; then it is counted.
 func (a *apply) decide(ctx context.Context, l *Letter) (*outgoing, error) {
 	source := l.Source()
-	switch a.standing(l, source) {
+	switch a.standing(source, l.ReplayID()) {
 	case standsBefore:
 		a.n.Before++
 		return nil, nil
@@ -474,18 +516,28 @@ const (
 	standsChanged                 // something else became of it
 )
 
-func (a *apply) standing(l *Letter, source Coordinates) standing {
-	if a.held.has(source) {
+// standing is where the letter of a message stands that came of a replay.
+func (a *apply) standing(source Coordinates, replay string) standing {
+	s, noted := a.states.Get(source)
+	switch {
+	case a.held.has(source):
 		return standsBefore
+	case !noted:
+		return stands
+	case s.ReplayID != a.p.ID:
+		return standsUpon(replay, s)
+	case s.Outcome != "" || a.held.lost || !a.left.has(source):
+		return standsBefore // if not by this call, by another one that runs now
 	}
-	s, noted := a.states[source]
-	if noted && s.ReplayID == a.p.ID {
-		if s.Outcome != "" || a.held.lost {
-			return standsBefore
-		}
-		return stands // its record was not written any more
+	if before, ok := a.states.superseded.get(source); ok {
+		return standsUpon(replay, a.states.kinds[before]) // an earlier call came second, and did not live to see it
 	}
-	s, current := StateOf(l, a.states)
+	return stands // its record was not written any more
+}
+
+// standsUpon says whether what was noted of a message leaves its letter open.
+func standsUpon(replay string, s deadletter.State) standing {
+	s, current := stateUpon(replay, s)
 	if !current || s.Status != deadletter.StateOpen {
 		return standsChanged
 	}

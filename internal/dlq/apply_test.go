@@ -112,7 +112,7 @@ func TestADryRunWritesNothing(t *testing.T) {
 	if len(o.replayed()) != 0 {
 		t.Error("something was written")
 	}
-	if states, err := o.desk.States(t.Context()); err != nil || len(states) != 0 {
+	if states, err := o.desk.States(t.Context()); err != nil || states.Len() != 0 {
 		t.Error(states, err)
 	}
 }
@@ -251,7 +251,7 @@ func TestALetterThatIsTooLargeForTheTopicIsLeftOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := states[Coordinates{"shop", 1, 0}]; s.Status != deadletter.StateOpen || !strings.Contains(s.Note, "too large") {
+	if s, _ := states.Get(Coordinates{"shop", 1, 0}); s.Status != deadletter.StateOpen || !strings.Contains(s.Note, "too large") {
 		t.Errorf("%+v", s)
 	}
 	if p := o.plan(""); p.Planned != 1 {
@@ -355,7 +355,7 @@ func TestLettersAreParkedWhenTheyWereReplayedOften(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for c, s := range states {
+	for c, s := range states.All() {
 		if s.Status != deadletter.StateParked || !strings.Contains(s.Note, "2 times") {
 			t.Errorf("%v is %+v", c, s)
 		}

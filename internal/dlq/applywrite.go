@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -17,20 +18,45 @@ type held struct {
 	d    *Desk
 	p    *Plan
 	at   map[PlanTarget]int64 // by topic and partition: where to read on
-	have map[Coordinates]PlanTarget
+	have spots[landed]
+	to   []target // that landed numbers
 	// lost says that a target topic no longer holds all that was written since the plan was made.
 	lost bool
 }
 
 func newHeld(d *Desk, p *Plan) *held {
-	h := &held{d: d, p: p, at: map[PlanTarget]int64{}, have: map[Coordinates]PlanTarget{}}
+	h := &held{d: d, p: p, at: map[PlanTarget]int64{}}
 	for _, t := range p.TargetFrom {
 		h.at[PlanTarget{Topic: t.Topic, Partition: t.Partition}] = t.Offset
 	}
 	return h
 }
 
-func (h *held) has(c Coordinates) bool { _, ok := h.have[c]; return ok }
+func (h *held) has(c Coordinates) bool { return h.have.has(c) }
+
+// landed is where a record was written: the number of the target in 16 bits, and the offset in 48.
+type landed uint64
+
+const offsetBits = 48
+
+// land notes that the record of a message lies in a target.
+func (h *held) land(c Coordinates, to target, offset int64) {
+	n := slices.Index(h.to, to)
+	if n < 0 {
+		n = len(h.to)
+		h.to = append(h.to, to)
+	}
+	h.have.set(c, landed(n)<<offsetBits|landed(offset)&(1<<offsetBits-1))
+}
+
+// where is the place of a message's record.
+func (h *held) where(c Coordinates) (to target, offset int64, there bool) {
+	at, there := h.have.get(c)
+	if !there {
+		return to, 0, false
+	}
+	return h.to[at>>offsetBits], int64(at & (1<<offsetBits - 1)), true
+}
 
 // partitions is how many partitions a target topic had when the plan was made; 0: it is none.
 func (h *held) partitions(topic string) (n int) {
@@ -76,7 +102,7 @@ func (h *held) partition(ctx context.Context, topic string, b consume.LogBounds)
 			if string(l.raw[slotReplayID]) == h.p.ID {
 				source := l.Source()
 				source.Topic = intern(names, source.Topic)
-				h.have[source] = PlanTarget{Topic: topic, Partition: b.Partition, Offset: records[i].Offset}
+				h.land(source, target{topic, int(b.Partition)}, records[i].Offset)
 			}
 		}
 		return nil
@@ -87,16 +113,11 @@ func (h *held) partition(ctx context.Context, topic string, b consume.LogBounds)
 	return err
 }
 
-// put writes a batch: states first, then the records. It tries again until ctx ends; where an answer was
-// lost, the topic says what it holds, so that nothing is written twice. It gives how many are there.
+// put writes a batch: states first, then the records of those letters that nobody else claimed first. It tries
+// again until ctx ends; where an answer was lost, the topic says what it holds, so that nothing is written
+// twice. It gives how many are there.
 func (a *apply) put(ctx context.Context, batch []outgoing) (written int64, err error) {
-	states := make([]deadletter.StateRecord, len(batch))
-	for i := range batch {
-		s := a.p.state(deadletter.StateReplayed, time.Now())
-		c := batch[i].source
-		states[i] = deadletter.StateRecord{Key: deadletter.StateKey(c.Topic, c.Partition, c.Offset), Value: s.Encode()}
-	}
-	if err := again(ctx, func() error { return a.writer.Write(ctx, states) }); err != nil {
+	if batch, err = a.claim(ctx, batch); err != nil || len(batch) == 0 {
 		return 0, err
 	}
 	first := true
@@ -115,12 +136,49 @@ func (a *apply) put(ctx context.Context, batch []outgoing) (written int64, err e
 	return a.tooLarge(ctx, batch)
 }
 
+// claim writes the states of letters that are about to go, and gives those that still may: what somebody else
+// decided about meanwhile is left alone.
+func (a *apply) claim(ctx context.Context, batch []outgoing) ([]outgoing, error) {
+	// Since the letters were judged the pace may have let a second pass.
+	if err := again(ctx, func() error { return a.states.read(ctx, nil) }); err != nil {
+		return nil, err
+	}
+	batch = slices.DeleteFunc(batch, func(one outgoing) bool {
+		switch a.standing(one.source, one.replay) {
+		case standsBefore:
+			a.n.Before++
+		case standsChanged:
+			a.n.Passed++
+		default:
+			return false
+		}
+		return true
+	})
+	claims := make([]claim, len(batch))
+	for i := range batch {
+		claims[i] = claim{source: batch[i].source, replay: batch[i].replay, alone: a.left.has(batch[i].source), state: a.p.state(deadletter.StateReplayed, time.Now())}
+	}
+	if err := claimAll(ctx, a.writer, a.states, claims); err != nil {
+		return nil, err
+	}
+	mine := batch[:0]
+	for i := range batch {
+		if claims[i].lost {
+			a.n.Passed++
+			continue
+		}
+		mine = append(mine, batch[i])
+	}
+	return mine, nil
+}
+
 // tooLarge takes the state of letters back that the target topic does not take, and counts them as refused.
 func (a *apply) tooLarge(ctx context.Context, batch []outgoing) (written int64, err error) {
 	var states []deadletter.StateRecord
 	for i := range batch {
 		if one := &batch[i]; !a.held.has(one.source) {
-			states = append(states, decided(one.source, one.replay, deadletter.StateOpen, a.p.By, "too large for topic "+one.topic))
+			s := decided(one.replay, deadletter.StateOpen, a.p.By, "too large for topic "+one.topic)
+			states = append(states, deadletter.StateRecord{Key: stateKey(one.source), Value: s.Encode()})
 		}
 	}
 	if len(states) == 0 {
@@ -205,7 +263,7 @@ func (a *apply) produceTo(ctx context.Context, at target, batch []*outgoing) err
 		return err
 	}
 	for i, one := range batch {
-		a.held.have[one.source] = PlanTarget{Topic: at.topic, Partition: int32(at.partition), Offset: res.BaseOffset + int64(i)}
+		a.held.land(one.source, at, res.BaseOffset+int64(i))
 	}
 	return nil
 }
@@ -235,30 +293,33 @@ func (a *apply) park(ctx context.Context) error {
 const maxStateBatch = 1000
 
 func (a *apply) mark(ctx context.Context, batch []*Letter) error {
-	var states []deadletter.StateRecord
+	if err := a.states.read(ctx, nil); err != nil {
+		return err
+	}
+	var claims []claim
 	for _, l := range batch {
 		if s, current := StateOf(l, a.states); !current || s.Status != deadletter.StateOpen {
 			continue
 		}
-		states = append(states, stateOf(l, deadletter.StateParked, a.p.By, fmt.Sprintf("replayed %d times; plan %s", l.ReplayCount(), a.p.ID)))
+		note := fmt.Sprintf("replayed %d times; plan %s", l.ReplayCount(), a.p.ID)
+		claims = append(claims, claim{source: l.Source(), replay: l.ReplayID(), state: decided(l.ReplayID(), deadletter.StateParked, a.p.By, note)})
 	}
-	if len(states) == 0 {
-		return nil
+	finish, cancel := outlive(ctx)
+	defer cancel()
+	err := claimAll(finish, a.writer, a.states, claims)
+	for i := range claims {
+		if err == nil && !claims[i].lost {
+			a.n.Parked++
+		}
 	}
-	a.n.Parked += int64(len(states))
-	return again(ctx, func() error { return a.writer.Write(ctx, states) })
-}
-
-// stateOf is the record of what was decided about a letter.
-func stateOf(l *Letter, status, by, note string) deadletter.StateRecord {
-	return decided(l.Source(), l.ReplayID(), status, by, note)
+	return err
 }
 
 // decided is the state after a decision. It keeps the letter's last replay, which ended with this letter.
-func decided(source Coordinates, replay, status, by, note string) deadletter.StateRecord {
+func decided(replay, status, by, note string) deadletter.State {
 	s := deadletter.State{Status: status, ReplayID: replay, Note: note, By: by, At: time.Now()}
 	if replay != "" {
 		s.Outcome = deadletter.OutcomeDead
 	}
-	return deadletter.StateRecord{Key: deadletter.StateKey(source.Topic, source.Partition, source.Offset), Value: s.Encode()}
+	return s
 }

@@ -41,14 +41,17 @@ func (a *apply) canaryOf(ctx context.Context, chosen map[int32]offsets) error {
 		return nil
 	}
 	a.tell(true)
-	var set []followed
 	for _, partition := range slices.Sorted(maps.Keys(chosen)) {
-		if set, err = a.d.sources(ctx, a.p.Topic, &reading{partition: partition, letters: chosen[partition]}, set); err != nil {
+		err := a.d.each(ctx, a.p.Topic, &reading{partition: partition, letters: chosen[partition]}, func(l *Letter) {
+			if source := l.Source(); a.held.has(source) { // else it is too old by now
+				f.follow(source, l.Cause())
+			}
+		})
+		if err != nil {
 			return err
 		}
 	}
-	set = slices.DeleteFunc(set, func(one followed) bool { return !a.held.has(one.source) }) // too old by now
-	v, err := f.await(ctx, set, a.o.Wait, nil)
+	v, err := f.await(ctx, a.o.Wait, nil)
 	if err != nil {
 		return err
 	}

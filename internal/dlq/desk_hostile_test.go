@@ -107,7 +107,7 @@ func TestADiscardLeavesAloneWhatWasDecidedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	for _, s := range states {
+	for _, s := range states.All() {
 		if s.Status == deadletter.StateDiscarded {
 			n++
 		}

@@ -24,7 +24,7 @@ type Discarding struct {
 	Complete   bool           `json:"complete"`
 	Why        string         `json:"why,omitempty"`
 
-	keys []discarded
+	keys pages[discarded]
 }
 
 // DiscardSchema names the form of what a discard says.
@@ -40,6 +40,7 @@ type DiscardCause struct {
 	Letter string `json:"letter"`
 }
 
+// discarded is a message that is to be discarded.
 type discarded struct {
 	source Coordinates
 	replay string
@@ -58,7 +59,7 @@ type DiscardOptions struct {
 // PlanDiscard pins the letters that a filter takes, at most [MaxPlan].
 func (d *Desk) PlanDiscard(ctx context.Context, o DiscardOptions) (*Discarding, error) {
 	f := o.Filter
-	states, _, err := d.readStates(ctx, nil)
+	states, err := d.States(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func (d *Desk) PlanDiscard(ctx context.Context, o DiscardOptions) (*Discarding, 
 		return nil, err
 	}
 	out := &Discarding{Schema: DiscardSchema, Filter: f.String(), Causes: []DiscardCause{}}
-	causes, seen, names := map[string]*DiscardCause{}, map[Coordinates]int{}, map[string]string{}
+	causes, seen, names := map[string]*DiscardCause{}, spots[uint32]{}, map[string]string{}
 	report, err := d.Scan(ctx, snapshot, f, ScanOptions{Partitions: 1, Progress: o.Progress}, func(l *Letter) error {
 		s, current := StateOf(l, states)
 		switch {
@@ -83,15 +84,15 @@ func (d *Desk) PlanDiscard(ctx context.Context, o DiscardOptions) (*Discarding, 
 		}
 		source := l.Source()
 		source.Topic = intern(names, source.Topic)
-		if at, again := seen[source]; again { // written twice, or dead again
-			out.keys[at].replay = l.ReplayID()
+		if at, again := seen.get(source); again { // written twice, or dead again
+			out.keys.at(int(at)).replay = intern(names, l.ReplayID())
 			return nil
 		}
-		if len(out.keys) == MaxPlan {
+		if out.keys.n == MaxPlan {
 			return &Stop{Why: "at most " + Thousands(MaxPlan) + " letters are discarded at a time"}
 		}
-		seen[source] = len(out.keys)
-		out.keys = append(out.keys, discarded{source, intern(names, l.ReplayID())})
+		seen.set(source, uint32(out.keys.n))
+		out.keys.add(discarded{source, intern(names, l.ReplayID())})
 		c := causes[l.Cause()]
 		if c == nil {
 			c = &DiscardCause{Cause: l.Cause(), Reason: l.ReasonText(), Field: deadletter.BareField(l.Field()), What: o.Mask.Text(l.Message(), l.Tokens()...), Letter: l.Address().String()}
@@ -103,7 +104,7 @@ func (d *Desk) PlanDiscard(ctx context.Context, o DiscardOptions) (*Discarding, 
 	if err != nil {
 		return nil, err
 	}
-	out.Count = int64(len(out.keys))
+	out.Count = int64(out.keys.n)
 	out.Scanned, out.Total, out.Complete, out.Why = report.Scanned, report.Total, report.Complete, report.Why
 	for _, c := range causes {
 		out.Causes = append(out.Causes, *c)
@@ -126,26 +127,44 @@ func (d *Desk) Discard(ctx context.Context, p *Discarding, by, note string) (don
 		return 0, err
 	}
 	defer w.Close(context.Background()) // nothing is queued
-	states, _, err := d.readStates(ctx, nil)
-	if err != nil {
+	states := d.newStates("")
+	for _, page := range p.keys.list {
+		for batch := range slices.Chunk(page, maxStateBatch) {
+			n, err := d.discard(ctx, w, states, batch, by, note)
+			done += n
+			if err != nil {
+				return done, err
+			}
+		}
+	}
+	return done, nil
+}
+
+// discard marks a batch, but for what was decided about before. What is begun is ended.
+func (d *Desk) discard(ctx context.Context, w *deadletter.StateWriter, states *States, batch []discarded, by, note string) (done int64, err error) {
+	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	keys := slices.DeleteFunc(slices.Clone(p.keys), func(k discarded) bool {
-		s, noted := states[k.source]
-		return noted && (s.ReplayID != k.replay || s.Status == deadletter.StateDiscarded)
-	})
-	for batch := range slices.Chunk(keys, maxStateBatch) {
-		if err := ctx.Err(); err != nil {
-			return done, err
+	if err := states.read(ctx, nil); err != nil {
+		return 0, err
+	}
+	var claims []claim
+	for _, k := range batch {
+		s, noted := states.Get(k.source)
+		if noted && (s.ReplayID != k.replay || s.Status == deadletter.StateDiscarded) {
+			continue
 		}
-		states := make([]deadletter.StateRecord, len(batch))
-		for i := range batch {
-			states[i] = decided(batch[i].source, batch[i].replay, deadletter.StateDiscarded, by, note)
+		claims = append(claims, claim{source: k.source, replay: k.replay, state: decided(k.replay, deadletter.StateDiscarded, by, note)})
+	}
+	finish, cancel := outlive(ctx)
+	defer cancel()
+	if err := claimAll(finish, w, states, claims); err != nil {
+		return 0, err
+	}
+	for i := range claims {
+		if !claims[i].lost {
+			done++
 		}
-		if err := again(ctx, func() error { return w.Write(ctx, states) }); err != nil {
-			return done, err
-		}
-		done += int64(len(batch))
 	}
 	return done, nil
 }

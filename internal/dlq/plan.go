@@ -25,8 +25,8 @@ import (
 // PlanSchema names the form of a plan.
 const PlanSchema = "eventworker.dlq.plan/v1"
 
-// MaxPlan is how many letters one plan may replay or park; planning takes about 200 bytes of memory for
-// each, and for as many again of those that are refused once more. What is beyond waits for the next plan.
+// MaxPlan is how many letters one plan may replay or park; planning takes about 60 bytes of memory for
+// each, for as many again of those that are refused once more, and 26 for each state that is noted. What is beyond waits for the next plan.
 const MaxPlan = 1_000_000
 
 // Plan is a replay, pinned: which letters, judged by which rules, with which edit, to where. What was
@@ -171,7 +171,7 @@ func (d *Desk) Plan(ctx context.Context, o PlanOptions) (*Plan, Report, error) {
 	if !o.ToOriginal && d.Topics.Replay == "" {
 		return nil, Report{}, &CallError{Problem: "kafka.replay_topic is empty: nowhere to replay to", Try: "eventworker config print --origin", Setting: "kafka.replay_topic"}
 	}
-	states, _, err := d.readStates(ctx, nil)
+	states, err := d.States(ctx)
 	if err != nil {
 		return nil, Report{}, err
 	}
@@ -202,7 +202,9 @@ func (d *Desk) Plan(ctx context.Context, o PlanOptions) (*Plan, Report, error) {
 	if err != nil {
 		return nil, report, err
 	}
-	w.finish(snapshot, &report)
+	if err := w.finish(ctx, snapshot, &report); err != nil {
+		return nil, report, err
+	}
 	if err := d.pace(ctx, p, o.Rate); err != nil {
 		return nil, report, err
 	}
@@ -408,13 +410,21 @@ func (d *Desk) topicChanged(ctx context.Context, p *Plan) (diffs []string, err e
 }
 
 func (d *Desk) isFirst(ctx context.Context, topic string, partition int32, offset int64, first string) (same bool, err error) {
+	name, err := d.nameOf(ctx, topic, partition, offset)
+	return name == first && name != "", err
+}
+
+// nameOf names the letter at an offset, empty where there is none any more.
+func (d *Desk) nameOf(ctx context.Context, topic string, partition int32, offset int64) (name string, err error) {
 	_, err = d.in.Read(ctx, consume.LogRange{Topic: topic, Partition: partition, From: offset, To: offset + 1, FetchBytes: 1 << 16}, func(records []consume.Record, _ int64) error {
 		for i := range records {
-			same = records[i].Offset == offset && firstOf(LetterOf(partition, &records[i]).Source(), records[i].Time) == first
+			if records[i].Offset == offset {
+				name = firstOf(LetterOf(partition, &records[i]).Source(), records[i].Time)
+			}
 		}
 		return nil
 	})
-	return same, err
+	return name, err
 }
 
 // firstOf names a letter so that no other one has this name: two clusters have records of one place.

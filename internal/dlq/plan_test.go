@@ -203,7 +203,7 @@ func TestADiscardLeavesLettersOfAnotherGroupToIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		states, err := o.desk.States(t.Context())
-		if err != nil || int64(len(states)) != c.want {
+		if err != nil || int64(states.Len()) != c.want {
 			t.Errorf("%v: %v, %v", c.anyGroup, states, err)
 		}
 	}

@@ -52,15 +52,16 @@ type planner struct {
 	plan   *Plan
 	o      *PlanOptions
 	judge  judge
-	states map[Coordinates]deadletter.State
+	states *States
 	inputs map[string]bool
 
-	verdicts map[verdictKey]*Verdict
-	letters  map[int32][]planned
-	seen     map[Coordinates]place // of letters that are planned, parked or refused
-	examples map[string]int        // by cause
-	planned  int64                 // and parked
-	names    map[string]string
+	verdicts map[verdictKey]uint32 // indexes of list
+	list     []*Verdict
+	letters  pages[planned] // that are planned, parked or refused, in the order of the topic
+	seen     spots[uint32]  // indexes of letters
+	replays  textNumbers
+	examples map[string]int // by cause
+	planned  int64          // and parked
 }
 
 type verdictKey struct{ verdict, cause string }
@@ -68,23 +69,17 @@ type verdictKey struct{ verdict, cause string }
 // planned is a letter that was looked at. Its verdict is settled at the end, since a later letter of the
 // same message may take its place.
 type planned struct {
-	offset  int64
-	soon    bool
-	verdict *Verdict
-}
-
-// place is where the last letter of a message is.
-type place struct {
+	offset    int64
 	partition int32
-	index     int
-	replay    string
-	written   int64 // milliseconds
+	verdict   uint32
+	replay    uint32 // that it came of
+	soon      bool
 }
 
-func newPlanner(d *Desk, p *Plan, o *PlanOptions, states map[Coordinates]deadletter.State) *planner {
+func newPlanner(d *Desk, p *Plan, o *PlanOptions, states *States) *planner {
 	w := &planner{
 		d: d, plan: p, o: o, judge: judge{opts: o.Check, edit: o.Edit}, states: states, inputs: map[string]bool{},
-		verdicts: map[verdictKey]*Verdict{}, letters: map[int32][]planned{}, seen: map[Coordinates]place{}, names: map[string]string{}, examples: map[string]int{},
+		verdicts: map[verdictKey]uint32{}, examples: map[string]int{},
 	}
 	for _, topic := range d.Topics.Inputs {
 		w.inputs[topic] = true
@@ -102,10 +97,9 @@ func (w *planner) take(ctx context.Context, l *Letter) error {
 		w.note(l, verdict, refusal, false)
 		return nil
 	}
-	at := l.Source()
-	at.Topic = intern(w.names, at.Topic)
-	earlier, again := w.seen[at]
-	if again && earlier.replay == l.ReplayID() {
+	at, replay := l.Source(), w.replays.number(l.ReplayID())
+	earlier, again := w.seen.get(at)
+	if again && w.letters.at(int(earlier)).replay == replay {
 		w.note(l, Duplicate, nil, false)
 		return nil
 	}
@@ -114,12 +108,12 @@ func (w *planner) take(ctx context.Context, l *Letter) error {
 		return err
 	}
 	if again { // a replay of it ended here
-		w.replaced(earlier)
+		w.replaced(w.letters.at(int(earlier)))
 	}
 	v := w.note(l, verdict, refusal, soon)
 	if w.keeps(verdict, again) {
-		w.letters[l.Partition] = append(w.letters[l.Partition], planned{l.Offset, soon, v})
-		w.seen[at] = place{l.Partition, len(w.letters[l.Partition]) - 1, l.ReplayID(), l.Time.UnixMilli()}
+		w.seen.set(at, uint32(w.letters.n))
+		w.letters.add(planned{l.Offset, l.Partition, v, replay, soon})
 	}
 	return nil
 }
@@ -146,7 +140,7 @@ func (w *planner) keeps(verdict string, again bool) bool {
 		w.planned++
 		return true
 	case verdict == StillInvalid || verdict == TooOld:
-		return again || len(w.seen) < MaxPlan
+		return again || w.letters.n < MaxPlan
 	}
 	return again // the later letter of a message takes the place of the earlier one
 }
@@ -157,9 +151,8 @@ func fills(verdict string) bool {
 }
 
 // replaced takes a letter of which there is a later one out of what is planned.
-func (w *planner) replaced(at place) {
-	one := &w.letters[at.partition][at.index]
-	old := one.verdict
+func (w *planner) replaced(one *planned) {
+	old := w.list[one.verdict]
 	if fills(old.Verdict) {
 		w.planned--
 	}
@@ -172,7 +165,7 @@ func (w *planner) replaced(at place) {
 		*v = *old
 		v.Verdict, v.Count, v.Soon = ReplayedBefore, 0, 0
 	})
-	one.verdict.Count++
+	w.list[one.verdict].Count++
 }
 
 // verdict decides in the order of what cannot be mended first.
@@ -238,54 +231,56 @@ func (w *planner) edited(l *Letter, j *judged) {
 }
 
 // note counts a letter under its verdict.
-func (w *planner) note(l *Letter, verdict string, r *refused, soon bool) *Verdict {
+func (w *planner) note(l *Letter, verdict string, r *refused, soon bool) uint32 {
 	if r == nil {
 		r = &refused{cause: l.Cause(), reason: l.ReasonText(), field: deadletter.BareField(l.Field()), what: l.Message()}
 	}
-	v := w.of(verdict, r.cause, func(v *Verdict) {
+	n := w.of(verdict, r.cause, func(v *Verdict) {
 		v.Reason, v.Field, v.What, v.Letter = r.reason, r.field, w.o.Mask.Text(r.what, l.Tokens()...), l.Address().String()
 	})
-	v.Count++
+	w.list[n].Count++
 	if soon {
-		v.Soon++
+		w.list[n].Soon++
 	}
-	return v
+	return n
 }
 
-func (w *planner) of(verdict, cause string, begin func(*Verdict)) *Verdict {
+// of is the place of what is said of a cause's letters.
+func (w *planner) of(verdict, cause string, begin func(*Verdict)) uint32 {
 	key := verdictKey{verdict, cause}
-	v := w.verdicts[key]
-	if v == nil {
-		v = &Verdict{}
+	n, known := w.verdicts[key]
+	if !known {
+		v := &Verdict{}
 		begin(v)
 		v.Verdict, v.Cause = verdict, cause
-		w.verdicts[key] = v
+		n = uint32(len(w.list))
+		w.verdicts[key], w.list = n, append(w.list, v)
 	}
-	return v
+	return n
 }
 
 // finish adds up.
-func (w *planner) finish(s Snapshot, report *Report) {
+func (w *planner) finish(ctx context.Context, s Snapshot, report *Report) error {
 	p := w.plan
 	p.Scanned, p.Total, p.Complete, p.Why = report.Scanned, report.Total, report.Complete, report.Why
 	for _, r := range s.Ranges {
 		p.partition(r.Partition, r)
 	}
-	for partition, list := range w.letters {
-		one := p.partition(partition, Range{})
-		for i := range list {
-			switch list[i].verdict.Verdict {
-			case Pass, PassAfterEdit:
-				one.Letters.add(list[i].offset)
-				p.Planned++
-			case OverTheCap:
-				one.Parked.add(list[i].offset)
-			}
+	var one *PlanPartition
+	for l := range w.letters.all() {
+		if one == nil || one.Partition != l.partition {
+			one = p.partition(l.partition, Range{})
+		}
+		switch w.list[l.verdict].Verdict {
+		case Pass, PassAfterEdit:
+			one.Letters.add(l.offset)
+			p.Planned++
+		case OverTheCap:
+			one.Parked.add(l.offset)
 		}
 	}
 	slices.SortFunc(p.Partitions, func(a, b PlanPartition) int { return cmp.Compare(a.Partition, b.Partition) })
-	w.firsts()
-	for _, v := range w.verdicts {
+	for _, v := range w.list {
 		if v.Count > 0 {
 			p.Verdicts = append(p.Verdicts, *v)
 		}
@@ -295,19 +290,22 @@ func (w *planner) finish(s Snapshot, report *Report) {
 			cmp.Compare(b.Count, a.Count), cmp.Compare(a.Cause, b.Cause))
 	})
 	slices.SortStableFunc(p.Diffs, func(a, b Example) int { return cmp.Compare(a.Cause, b.Cause) })
+	return w.firsts(ctx)
 }
 
 // firsts names the source of the first letter of each partition.
-func (w *planner) firsts() {
-	for source, at := range w.seen {
-		for i := range w.plan.Partitions {
-			one := &w.plan.Partitions[i]
-			from, to := one.Letters.bounds()
-			if one.Partition == at.partition && from < to && w.letters[at.partition][at.index].offset == from {
-				one.First = firstOf(source, at.written)
-			}
+func (w *planner) firsts(ctx context.Context) (err error) {
+	for i := range w.plan.Partitions {
+		one := &w.plan.Partitions[i]
+		from, to := one.Letters.bounds()
+		if from == to {
+			continue
+		}
+		if one.First, err = w.d.nameOf(ctx, w.plan.Topic, one.Partition, from); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // partition is the plan's entry of a partition, which a range widens.

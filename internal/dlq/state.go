@@ -3,7 +3,9 @@ package dlq
 import (
 	"context"
 	"errors"
+	"iter"
 	"strings"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 
@@ -14,76 +16,204 @@ import (
 // planKey is the key of a plan in the state topic: unlike that of a state it has no slash.
 const planKey = "replay:"
 
-// States are what became of dead letters, by the first life of their messages: the state topic as it is
-// now. A topic that does not exist holds none. It takes about 200 bytes of memory for each.
-func (d *Desk) States(ctx context.Context) (map[Coordinates]deadletter.State, error) {
-	states, _, err := d.readStates(ctx, nil)
-	return states, err
+// States are what became of dead letters, by the first life of their messages. They take 26 bytes of memory
+// for each message, and all of the text only once. The times of states are not kept. They belong to one
+// goroutine; nil has none.
+type States struct {
+	d      *Desk
+	next   map[int32]int64 // offsets from which the state topic is read on
+	number spots[uint32]   // of kinds
+	kinds  []deadletter.State
+	kindOf map[deadletter.State]uint32
+	newest []time.Time // of each kind
+
+	// own is a plan whose claims are looked at: superseded says which state a claim of it came upon, where it was
+	// that of somebody else.
+	own        string
+	superseded spots[uint32]
+	// plan is called for each plan that is kept beside the states; a nil text removes one. The text is valid
+	// only during the call. nil: nobody is.
+	plan func(id string, text []byte)
 }
 
-// readStates reads the state topic: the states, and of the plans that were kept there what plan gives; nil:
-// none. A plan's text is valid only during the call. What cannot be read is passed over: a newer version may
-// have written it.
-func (d *Desk) readStates(ctx context.Context, plan func(id string, text []byte) *Plan) (states map[Coordinates]deadletter.State, plans map[string]*Plan, err error) {
-	states, plans = make(map[Coordinates]deadletter.State), make(map[string]*Plan)
-	names := make(map[string]string) // so that a million states share their topics' names and replay ids
-	shared := func(s string) string {
-		if own, ok := names[s]; ok {
-			return own
-		}
-		s = strings.Clone(s)
-		names[s] = s
-		return s
-	}
-	err = d.Read(ctx, d.Topics.State, func(_ int32, r *consume.Record) error {
+// States reads the state topic as it is now. A topic that does not exist holds none.
+func (d *Desk) States(ctx context.Context) (*States, error) {
+	s := d.newStates("")
+	return s, s.read(ctx, nil)
+}
+
+func (d *Desk) newStates(own string) *States {
+	s := &States{d: d, own: own}
+	s.forget()
+	return s
+}
+
+func (s *States) forget() {
+	s.next, s.number, s.superseded = map[int32]int64{}, spots[uint32]{}, spots[uint32]{}
+}
+
+// noted is a record of the state topic, valid only during a call.
+type noted struct {
+	at    Coordinates
+	value []byte // nil: the state was removed
+	state deadletter.State
+}
+
+// read reads on to the end of the topic. each is called for the record of each state, nil: nobody is. What
+// cannot be read is passed over: a newer version may have written it. A topic that was made anew is read from
+// its start.
+func (s *States) read(ctx context.Context, each func(*noted)) error {
+	return s.d.readOn(ctx, s.d.Topics.State, s.next, s.forget, func(r *consume.Record) {
 		if id, ok := strings.CutPrefix(string(r.Key), planKey); ok {
-			if plan != nil {
-				delete(plans, id)
-				if p := plan(id, r.Value); r.Value != nil && p != nil {
-					plans[id] = p
-				}
+			if s.plan != nil {
+				s.plan(id, r.Value)
 			}
-			return nil
+			return
 		}
 		topic, partition, offset, err := deadletter.ParseStateKey(string(r.Key))
 		if err != nil {
-			return nil
+			return
 		}
-		at := Coordinates{shared(topic), partition, offset}
-		if r.Value == nil {
-			delete(states, at)
-			return nil
+		one := noted{at: Coordinates{topic, partition, offset}, value: r.Value}
+		if r.Value != nil {
+			if one.state, err = deadletter.ParseState(r.Value); err != nil {
+				return
+			}
 		}
-		s, err := deadletter.ParseState(r.Value)
-		if err != nil {
-			return nil
+		s.note(&one)
+		if each != nil {
+			each(&one)
 		}
-		s.ReplayID, s.Status, s.Outcome = shared(s.ReplayID), shared(s.Status), shared(s.Outcome)
-		s.Note, s.By = shared(s.Note), shared(s.By)
-		states[at] = s
-		return nil
 	})
+}
+
+// readOn calls fn for the records of a topic from the offsets of next on, which it moves to the topic's end.
+// A topic that does not exist holds nothing; one that was made anew is told and read from its start.
+func (d *Desk) readOn(ctx context.Context, topic string, next map[int32]int64, anew func(), fn func(*consume.Record)) error {
+	bounds, err := d.Bounds(ctx, topic)
 	if errors.Is(err, kafka.UnknownTopicOrPartition) {
-		return states, plans, nil
+		return nil
 	}
-	return states, plans, err
+	if err != nil {
+		return err
+	}
+	for _, b := range bounds {
+		if b.End < next[b.Partition] {
+			clear(next)
+			anew()
+			break
+		}
+	}
+	for _, b := range bounds {
+		from := max(b.Start, next[b.Partition])
+		if from >= b.End {
+			continue
+		}
+		_, err := d.in.Read(ctx, consume.LogRange{Topic: topic, Partition: b.Partition, From: from, To: b.End}, func(records []consume.Record, after int64) error {
+			for i := range records {
+				fn(&records[i])
+			}
+			next[b.Partition] = after
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *States) note(one *noted) {
+	if one.value == nil {
+		s.number.remove(one.at)
+		return
+	}
+	kind := one.state
+	kind.At = time.Time{}
+	n := s.kind(kind)
+	if one.state.At.After(s.newest[n]) {
+		s.newest[n] = one.state.At
+	}
+	if s.own != "" && isClaim(&kind, s.own) {
+		if before, ok := s.number.get(one.at); ok && s.kinds[before].ReplayID != s.own {
+			s.superseded.set(one.at, before)
+		}
+	}
+	s.number.set(one.at, n)
+}
+
+func (s *States) kind(kind deadletter.State) uint32 {
+	n, known := s.kindOf[kind]
+	if !known {
+		if s.kindOf == nil {
+			s.kindOf = map[deadletter.State]uint32{}
+		}
+		n = uint32(len(s.kinds))
+		s.kindOf[kind] = n
+		s.kinds, s.newest = append(s.kinds, kind), append(s.newest, time.Time{})
+	}
+	return n
+}
+
+// Get is the state of a message.
+func (s *States) Get(c Coordinates) (state deadletter.State, noted bool) {
+	if s == nil {
+		return state, false
+	}
+	n, noted := s.number.get(c)
+	if !noted {
+		return state, false
+	}
+	return s.kinds[n], true
+}
+
+// Len is how many messages have a state.
+func (s *States) Len() int {
+	if s == nil {
+		return 0
+	}
+	return s.number.len()
+}
+
+// All are the states of all messages, in no order.
+func (s *States) All() iter.Seq2[Coordinates, deadletter.State] {
+	return func(yield func(Coordinates, deadletter.State) bool) {
+		if s == nil {
+			return
+		}
+		for c, n := range s.number.all() {
+			if !yield(c, s.kinds[n]) {
+				return
+			}
+		}
+	}
 }
 
 // StateOf is the state of a letter: open where nothing was noted of its message, or what was noted came of
 // an earlier dead letter of it. current is false where the letter is not the message's last one, or its
 // replay has not ended yet.
-func StateOf(l *Letter, states map[Coordinates]deadletter.State) (s deadletter.State, current bool) {
-	s, noted := states[l.Source()]
+func StateOf(l *Letter, states *States) (s deadletter.State, current bool) {
+	s, noted := states.Get(l.Source())
 	if !noted {
 		return deadletter.State{V: 1, Status: deadletter.StateOpen}, true
 	}
-	if s.ReplayID != l.ReplayID() {
+	return stateUpon(l.ReplayID(), s)
+}
+
+// stateUpon is the state of a letter that a replay ended with, where s was noted of its message.
+func stateUpon(replay string, s deadletter.State) (of deadletter.State, current bool) {
+	if s.ReplayID != replay {
 		return s, false
 	}
 	if s.Status == deadletter.StateReplayed && s.ReplayID != "" {
 		s.Status = deadletter.StateOpen // this letter is what came of the replay
 	}
 	return s, true
+}
+
+// isClaim says that a state is what a replay writes before its record.
+func isClaim(s *deadletter.State, replay string) bool {
+	return s.Status == deadletter.StateReplayed && s.ReplayID == replay && s.Outcome == ""
 }
 
 // stateWriter writes states; it makes their topic, which nothing else may have made, with as many partitions

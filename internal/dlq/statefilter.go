@@ -24,11 +24,11 @@ func (d *Desk) ByState(ctx context.Context, f *Filter, wanted []string) (hidden 
 			return nil, callf("eventworker dlq list --help", "--state: %v", err)
 		}
 	}
-	states, _, err := d.readStates(ctx, nil)
+	states, err := d.States(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if len(wanted) == 0 && len(states) == 0 {
+	if len(wanted) == 0 && states.Len() == 0 {
 		return n.Load, nil
 	}
 	f.byState = func(l *Letter) bool {

@@ -99,20 +99,38 @@ func (d *Desk) Verify(ctx context.Context, p *Plan, o VerifyOptions) (*Verificat
 		return nil, err
 	}
 	defer f.close()
-	set, err := f.planned(ctx)
-	if err != nil {
+	if err := f.planned(ctx); err != nil {
 		return nil, err
 	}
-	return f.await(ctx, set, o.Wait, o.Progress)
+	return f.await(ctx, o.Wait, o.Progress)
 }
 
-// followed is a letter of a replay.
+// followed is what is known of a letter of a replay.
 type followed struct {
-	source Coordinates
-	cause  string
+	cause   uint32 // of causes
+	death   uint32 // of deaths; 0: none
+	state   settledAs
+	planned bool // it is one of those that are asked about
 }
 
-// follower reads on, again and again, what the topics say of a replay.
+// settledAs is what the state topic says of a letter.
+type settledAs uint8
+
+const (
+	notNoted settledAs = iota
+	asReplayed
+	asDelivered
+	asDuplicate
+	asAbsorbed
+	asDead
+)
+
+// settledBy are the outcomes of states.
+var settledBy = map[string]settledAs{"": asReplayed, deadletter.OutcomeDelivered: asDelivered, deadletter.OutcomeDuplicate: asDuplicate,
+	deadletter.OutcomeAbsorbed: asAbsorbed, deadletter.OutcomeDead: asDead}
+
+// follower reads on, again and again, what the topics say of a replay. It takes 64 bytes of memory for each of
+// its letters.
 type follower struct {
 	d     *Desk
 	p     *Plan
@@ -121,54 +139,54 @@ type follower struct {
 	held  *held
 	at    map[PlanTarget]int64 // where to read on in the other topics; Offset 0
 
-	states    map[Coordinates]deadletter.State
-	deaths    map[Coordinates]death
-	committed map[PlanTarget]int64 // by topic and partition
-	names     map[string]string    // texts that many letters share
+	letters   spots[followed]
+	causes    textNumbers
+	deaths    []Death // by old and new cause; the first is none
+	deathOf   map[[2]string]uint32
+	committed map[PlanTarget]int64 // by topic and partition; Offset 0
 }
-
-type death struct{ cause, reason, field, what, letter string }
 
 func (d *Desk) newFollower(p *Plan, mask *Masker) (*follower, error) {
 	admin, err := d.groupAdmin()
 	if err != nil {
 		return nil, err
 	}
-	return &follower{d: d, p: p, mask: mask, admin: admin, held: newHeld(d, p), at: map[PlanTarget]int64{},
-		states: map[Coordinates]deadletter.State{}, deaths: map[Coordinates]death{}, committed: map[PlanTarget]int64{}, names: map[string]string{}}, nil
+	f := newFollower(d, p, mask)
+	f.admin = admin
+	return f, nil
+}
+
+func newFollower(d *Desk, p *Plan, mask *Masker) *follower {
+	return &follower{d: d, p: p, mask: mask, held: newHeld(d, p), at: map[PlanTarget]int64{}, deaths: make([]Death, 1),
+		deathOf: map[[2]string]uint32{}, committed: map[PlanTarget]int64{}}
 }
 
 func (f *follower) close() { f.admin.Close() }
 
-// planned are the letters of the plan, with the causes that they had. A letter that retention removed has
+// planned follows the letters of the plan, with the causes that they had. A letter that retention removed has
 // no source any more: it is followed under its place, of which nothing will be known.
-func (f *follower) planned(ctx context.Context) (set []followed, err error) {
+func (f *follower) planned(ctx context.Context) error {
 	if f.p.Partitions == nil && f.p.Planned > 0 { // a very large plan is kept without its letters
 		return f.written(ctx)
 	}
 	for i := range f.p.Partitions {
 		c := &reading{partition: f.p.Partitions[i].Partition, letters: f.p.Partitions[i].Letters}
-		before := len(set)
-		set, err = f.d.sources(ctx, f.p.Topic, c, set)
-		if err != nil {
-			return nil, err
+		there := int64(0)
+		if err := f.d.each(ctx, f.p.Topic, c, func(l *Letter) { f.follow(l.Source(), l.Cause()); there++ }); err != nil {
+			return err
 		}
-		for n := int64(len(set) - before); n < c.letters.count(); n++ {
-			set = append(set, followed{Coordinates{Partition: c.partition, Offset: -1 - n}, "gone"})
+		for ; there < c.letters.count(); there++ {
+			f.follow(Coordinates{Partition: c.partition, Offset: -1 - there}, "gone")
 		}
 	}
-	return set, nil
+	return nil
 }
 
-// sources appends where the letters of a partition come from.
-func (d *Desk) sources(ctx context.Context, topic string, c *reading, set []followed) ([]followed, error) {
-	names := map[string]string{}
-	err := d.each(ctx, topic, c, func(l *Letter) {
-		one := followed{l.Source(), l.Cause()}
-		one.cause, one.source.Topic = intern(names, one.cause), intern(names, one.source.Topic)
-		set = append(set, one)
-	})
-	return set, err
+// follow asks about a letter.
+func (f *follower) follow(source Coordinates, cause string) {
+	one, _ := f.letters.get(source)
+	one.cause, one.planned = f.causes.number(cause), true
+	f.letters.set(source, one)
 }
 
 func intern(names map[string]string, s string) string {
@@ -179,20 +197,20 @@ func intern(names map[string]string, s string) string {
 	return s
 }
 
-// written are the letters that the target topics and the states know of this replay.
-func (f *follower) written(ctx context.Context) (set []followed, err error) {
+// written follows the letters that the target topics and the states know of this replay.
+func (f *follower) written(ctx context.Context) error {
 	if err := f.poll(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	for c := range f.held.have {
-		set = append(set, followed{source: c})
+	for c := range f.held.have.all() {
+		f.follow(c, "")
 	}
-	for c := range f.states {
-		if !f.held.has(c) {
-			set = append(set, followed{source: c})
+	for c, one := range f.letters.all() {
+		if one.state != notNoted && !one.planned {
+			f.follow(c, "") // which is there already: going on is safe
 		}
 	}
-	return set, nil
+	return nil
 }
 
 // poll reads what is new.
@@ -253,9 +271,29 @@ func (f *follower) tail(ctx context.Context, topic string, fn func(partition int
 
 func (f *follower) letter(partition int32, r *consume.Record) {
 	l := LetterOf(partition, r)
-	if string(l.raw[slotReplayID]) == f.p.ID {
-		f.deaths[l.Source()] = death{l.Cause(), l.ReasonText(), deadletter.BareField(l.Field()), f.mask.Text(l.Message(), l.Tokens()...), l.Address().String()}
+	if string(l.raw[slotReplayID]) != f.p.ID {
+		return
 	}
+	one, _ := f.letters.get(l.Source())
+	old := ""
+	if one.planned {
+		old = f.causes.list[one.cause]
+	}
+	one.death = f.death(old, l)
+	f.letters.set(l.Source(), one)
+}
+
+// death is the number of the deaths from an old cause to that of a letter, which is an example of them.
+func (f *follower) death(old string, l *Letter) uint32 {
+	key := [2]string{old, l.Cause()}
+	n, known := f.deathOf[key]
+	if !known {
+		n = uint32(len(f.deaths))
+		f.deathOf[key] = n
+		f.deaths = append(f.deaths, Death{Old: old, New: key[1], Reason: l.ReasonText(), Field: deadletter.BareField(l.Field()),
+			What: f.mask.Text(l.Message(), l.Tokens()...), Letter: l.Address().String()})
+	}
+	return n
 }
 
 func (f *follower) state(_ int32, r *consume.Record) {
@@ -264,20 +302,22 @@ func (f *follower) state(_ int32, r *consume.Record) {
 		return
 	}
 	if s, err := deadletter.ParseState(r.Value); err == nil && s.ReplayID == f.p.ID {
-		s.Note, s.By, s.Outcome, s.Status, s.ReplayID = intern(f.names, s.Note), intern(f.names, s.By), intern(f.names, s.Outcome), intern(f.names, s.Status), f.p.ID
-		f.states[Coordinates{intern(f.names, topic), partition, offset}] = s
+		c := Coordinates{topic, partition, offset}
+		one, _ := f.letters.get(c)
+		one.state = settledBy[s.Outcome]
+		f.letters.set(c, one)
 	}
 }
 
 // await looks until everything is known, or the time is over.
-func (f *follower) await(ctx context.Context, set []followed, wait time.Duration, progress func(*Verification)) (*Verification, error) {
+func (f *follower) await(ctx context.Context, wait time.Duration, progress func(*Verification)) (*Verification, error) {
 	deadline := time.Now().Add(wait)
 	var settled time.Time // since when only unknown ones are left
 	for {
 		if err := f.poll(ctx); err != nil {
 			return nil, err
 		}
-		v := f.verdict(set)
+		v := f.verdict()
 		if progress != nil {
 			progress(v)
 		}
@@ -298,17 +338,17 @@ func (f *follower) await(ctx context.Context, set []followed, wait time.Duration
 }
 
 // verdict adds up what is known.
-func (f *follower) verdict(set []followed) *Verification {
-	v := &Verification{Schema: VerificationSchema, ID: f.p.ID, Planned: int64(len(set)), Deaths: []Death{}, Causes: []CauseOutcome{}}
-	deaths, causes := map[[2]string]*Death{}, map[string]*CauseOutcome{}
-	for i := range set {
-		one := &set[i]
-		of := causes[one.cause]
-		if of == nil {
-			of = &CauseOutcome{Cause: one.cause}
-			causes[one.cause] = of
+func (f *follower) verdict() *Verification {
+	v := &Verification{Schema: VerificationSchema, ID: f.p.ID, Deaths: []Death{}, Causes: []CauseOutcome{}}
+	causes := make([]CauseOutcome, len(f.causes.list))
+	deaths := slices.Clone(f.deaths)
+	for c, one := range f.letters.all() {
+		if !one.planned {
+			continue
 		}
-		switch f.outcome(one.source) {
+		v.Planned++
+		of := &causes[one.cause]
+		switch f.outcome(c, one) {
 		case deadletter.OutcomeDelivered:
 			v.Delivered++
 			of.Good++
@@ -321,7 +361,10 @@ func (f *follower) verdict(set []followed) *Verification {
 		case deadletter.OutcomeDead:
 			v.Dead++
 			of.Dead++
-			f.died(deaths, one)
+			if one.death == 0 { // its letter is not there yet, or not any more
+				one.death, deaths = unseen(deaths, f.causes.list[one.cause])
+			}
+			deaths[one.death].Count++
 		case unsettled:
 			v.Unsettled++
 			of.Open++
@@ -334,10 +377,14 @@ func (f *follower) verdict(set []followed) *Verification {
 		}
 	}
 	for _, d := range deaths {
-		v.Deaths = append(v.Deaths, *d)
+		if d.Count > 0 {
+			v.Deaths = append(v.Deaths, d)
+		}
 	}
-	for _, c := range causes {
-		v.Causes = append(v.Causes, *c)
+	for i := range causes {
+		if causes[i].Cause = f.causes.list[i]; causes[i].Good+causes[i].Dead+causes[i].Open > 0 {
+			v.Causes = append(v.Causes, causes[i])
+		}
 	}
 	slices.SortFunc(v.Deaths, func(a, b Death) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Old, b.Old), cmp.Compare(a.New, b.New))
@@ -346,15 +393,14 @@ func (f *follower) verdict(set []followed) *Verification {
 	return v
 }
 
-func (f *follower) died(deaths map[[2]string]*Death, one *followed) {
-	now := f.deaths[one.source]
-	key := [2]string{one.cause, now.cause}
-	d := deaths[key]
-	if d == nil {
-		d = &Death{Old: one.cause, New: now.cause, Reason: now.reason, Field: now.field, What: now.what, Letter: now.letter}
-		deaths[key] = d
+// unseen is the place of the deaths of an old cause of which no letter was seen.
+func unseen(deaths []Death, old string) (uint32, []Death) {
+	n := slices.IndexFunc(deaths[1:], func(d Death) bool { return d.Old == old && d.New == "" && d.Letter == "" }) + 1
+	if n == 0 {
+		n = len(deaths)
+		deaths = append(deaths, Death{Old: old})
 	}
-	d.Count++
+	return uint32(n), deaths
 }
 
 // Outcomes that no state has.
@@ -364,21 +410,27 @@ const (
 	unknown   = "unknown"
 )
 
-func (f *follower) outcome(c Coordinates) string {
-	s, noted := f.states[c]
-	if noted && s.Outcome != "" {
-		return s.Outcome
-	}
-	if _, dead := f.deaths[c]; dead {
+func (f *follower) outcome(c Coordinates, one followed) string {
+	switch one.state {
+	case asDelivered:
+		return deadletter.OutcomeDelivered
+	case asDuplicate:
+		return deadletter.OutcomeDuplicate
+	case asAbsorbed:
+		return deadletter.OutcomeAbsorbed
+	case asDead:
 		return deadletter.OutcomeDead
 	}
-	at, there := f.held.have[c]
+	if one.death > 0 {
+		return deadletter.OutcomeDead
+	}
+	at, offset, there := f.held.where(c)
 	switch {
-	case c.Offset < 0 || !there && noted && f.held.lost:
+	case c.Offset < 0 || !there && one.state != notNoted && f.held.lost:
 		return unknown
 	case !there:
 		return unwritten
-	case f.committed[PlanTarget{Topic: at.Topic, Partition: at.Partition}] > at.Offset:
+	case f.committed[PlanTarget{Topic: at.topic, Partition: int32(at.partition)}] > offset:
 		return unknown
 	}
 	return unsettled
@@ -408,7 +460,8 @@ type Replay struct {
 // Replays lists the replays that were begun, the newest first.
 func (d *Desk) Replays(ctx context.Context) ([]Replay, error) {
 	byID := map[string]*Replay{}
-	states, _, err := d.readStates(ctx, func(id string, text []byte) *Plan {
+	states := d.newStates("")
+	states.plan = func(id string, text []byte) {
 		r := &Replay{ID: id}
 		if p := new(Plan); json.Unmarshal(text, p) == nil {
 			r.Created, r.By, r.Note, r.Filter, r.Edit, r.Planned = p.Created, p.By, p.Note, p.Filter, p.Digests.Edit, p.Planned
@@ -416,21 +469,23 @@ func (d *Desk) Replays(ctx context.Context) ([]Replay, error) {
 		if delete(byID, id); text != nil {
 			byID[id] = r
 		}
-		return nil // plans are large, and there may be many
-	})
-	if err != nil {
+	}
+	if err := states.read(ctx, nil); err != nil {
 		return nil, err
 	}
-	for _, s := range states {
-		if s.ReplayID == "" {
-			continue
+	counts := make([]int64, len(states.kinds))
+	for _, kind := range states.number.all() {
+		counts[kind]++
+	}
+	for i, n := range counts {
+		if s := &states.kinds[i]; s.ReplayID != "" && n > 0 {
+			r := byID[s.ReplayID]
+			if r == nil {
+				r = &Replay{ID: s.ReplayID, By: s.By, Note: s.Note}
+				byID[s.ReplayID] = r
+			}
+			r.add(s.Outcome, n, states.newest[i])
 		}
-		r := byID[s.ReplayID]
-		if r == nil {
-			r = &Replay{ID: s.ReplayID, By: s.By, Note: s.Note}
-			byID[s.ReplayID] = r
-		}
-		r.add(&s)
 	}
 	list := make([]Replay, 0, len(byID))
 	for _, id := range slices.Sorted(maps.Keys(byID)) {
@@ -447,44 +502,46 @@ func (r *Replay) begun() time.Time {
 	return r.Created
 }
 
-func (r *Replay) add(s *deadletter.State) {
-	r.Replayed++
-	switch s.Outcome {
+// add counts n letters of an outcome, and when the newest of them got it.
+func (r *Replay) add(outcome string, n int64, newest time.Time) {
+	r.Replayed += n
+	switch outcome {
 	case deadletter.OutcomeDelivered:
-		r.Delivered++
+		r.Delivered += n
 	case deadletter.OutcomeDuplicate:
-		r.Duplicate++
+		r.Duplicate += n
 	case deadletter.OutcomeAbsorbed:
-		r.Absorbed++
+		r.Absorbed += n
 	case deadletter.OutcomeDead:
-		r.Dead++
+		r.Dead += n
 	default:
-		r.Open++
+		r.Open += n
 	}
-	if s.At.After(r.Last) {
-		r.Last = s.At
+	if newest.After(r.Last) {
+		r.Last = newest
 	}
 }
 
 // KeptPlan is the plan of a replay that was begun, from the state topic. The error is a [*CallError] where
 // there is none of this id.
 func (d *Desk) KeptPlan(ctx context.Context, id string) (*Plan, error) {
+	var found *Plan
 	var unread error
-	_, plans, err := d.readStates(ctx, func(name string, text []byte) *Plan {
-		if name != id || text == nil {
-			return nil
+	err := d.readOn(ctx, d.Topics.State, map[int32]int64{}, func() {}, func(r *consume.Record) {
+		if string(r.Key) != planKey+id {
+			return
 		}
-		var p *Plan
-		p, unread = parseKept(id, text)
-		return p
+		if found, unread = nil, nil; r.Value != nil {
+			found, unread = parseKept(id, r.Value)
+		}
 	})
-	switch p, ok := plans[id]; {
+	switch {
 	case err != nil:
 		return nil, err
 	case unread != nil:
 		return nil, unread
-	case ok:
-		return p, nil
+	case found != nil:
+		return found, nil
 	}
 	return nil, callf("eventworker dlq replays", "no replay %s was begun on topic %s", id, d.Topics.DeadLetter)
 }

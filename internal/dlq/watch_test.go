@@ -106,12 +106,12 @@ func TestAWatchJudgesStatesAsTheDeskDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := NewWatch(&Desk{}, WatchOptions{})
 		replays := rapid.SampledFrom([]string{"", "p-1", "p-2"})
-		states := map[Coordinates]deadletter.State{}
+		states := new(States)
 		for offset := range int64(4) {
 			if rapid.Bool().Draw(t, "noted") {
 				s := deadletter.State{Status: rapid.SampledFrom(LetterStates[:4]).Draw(t, "status"), ReplayID: replays.Draw(t, "replay"),
 					Outcome: rapid.SampledFrom(replayOutcomes).Draw(t, "outcome"), At: time.UnixMilli(1)}
-				states[Coordinates{"shop", 0, offset}] = s
+				states.note(&noted{at: Coordinates{"shop", 0, offset}, value: s.Encode(), state: s})
 				w.note(&consume.Record{Key: []byte(deadletter.StateKey("shop", 0, offset)), Value: s.Encode()})
 			}
 		}

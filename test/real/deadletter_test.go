@@ -351,7 +351,7 @@ func (s *deadDesk) parks() {
 		s.t.Fatal(err)
 	}
 	again := int64(0)
-	for _, state := range states {
+	for _, state := range states.All() {
 		if state.Outcome == deadletter.OutcomeDead {
 			again++
 		}
