@@ -135,6 +135,7 @@ func TestThreeWorkersOutliveARestartOfTheBroker(t *testing.T) {
 		}
 	}}
 	s := newSwarm(t, broker.Addr)
+	s.brokersFail = true
 	s.live(20_000, []deed{restarted, killed, crashed, stopped})
 }
 
@@ -153,7 +154,7 @@ func TestThreeWorkersOutliveTheLossOfALeader(t *testing.T) {
 		}
 	}}
 	s := newSwarm(t, brokers[0])
-	s.brokers = "kafka.brokers=" + strings.Join(brokers, ",")
+	s.brokers, s.brokersFail = "kafka.brokers="+strings.Join(brokers, ","), true
 	s.live(20_000, []deed{lost, killed, lost, stopped})
 }
 
