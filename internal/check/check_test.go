@@ -395,7 +395,7 @@ func TestHintsBelongToTheirMessages(t *testing.T) {
 			t.Errorf("line %d: %s %s, hints %v, want %s", i+1, m.Outcome, m.Text, got, want[i])
 		}
 	}
-	if first := report.Messages[0].Hints[0].Text; !strings.HasPrefix(first, "2 lists without queryID") {
+	if first := report.Messages[0].Hints[0].Text; !strings.HasPrefix(first, "1 list without queryID") {
 		t.Error(first)
 	}
 }

@@ -120,6 +120,8 @@ type List struct {
 	Index, Model []byte
 	// QueryID is 32 lower-case hexadecimal digits or a message_ id; nil: the list is a view only.
 	QueryID []byte
+	// MalformedID: the list has a queryID that is neither, and was treated as absent.
+	MalformedID bool
 	// PositionOffset is added to the place in the list (from 1) to give the position.
 	PositionOffset int64
 	// ObjectIDs are the list's objects in order; they may repeat.

@@ -127,7 +127,8 @@ func readInteger(o *object, name string, absent int64) int64 {
 }
 
 func readList(o *object, ev *Event) List {
-	return List{Index: readText(o, "index"), Model: readText(o, "model"), QueryID: readQueryID(o, ev),
+	id := readQueryID(o, ev)
+	return List{Index: readText(o, "index"), Model: readText(o, "model"), QueryID: id, MalformedID: id == nil && readText(o, "queryID") != nil,
 		PositionOffset: readInteger(o, "positionOffset", 0), ObjectIDs: readTexts(o, "objectIDs"), Tags: readTexts(o, "analyticsTags")}
 }
 
@@ -185,6 +186,7 @@ func readResult(request, result *object, ev *Event) {
 	}
 	if len(list.ObjectIDs) > 0 {
 		list.QueryID = readQueryID(result, ev)
+		list.MalformedID = list.QueryID == nil && readText(result, "queryID") != nil
 		ev.Lists = append(ev.Lists, list)
 	}
 }
@@ -252,7 +254,7 @@ func dump(ev *Event) string {
 		"mismatch", ev.TokenMismatch, "index", text(ev.Index), "queryID", text(ev.QueryID), "model", text(ev.Model), "currency", text(ev.Currency),
 		"value", text(ev.Value), "order", text(ev.OrderID), ev.MalformedQueryIDs, ev.DroppedMessageIDs)
 	for _, l := range ev.Lists {
-		s += fmt.Sprintln("list", text(l.Index), text(l.Model), text(l.QueryID), l.PositionOffset, texts(l.ObjectIDs), texts(l.Tags))
+		s += fmt.Sprintln("list", text(l.Index), text(l.Model), text(l.QueryID), l.MalformedID, l.PositionOffset, texts(l.ObjectIDs), texts(l.Tags))
 	}
 	for _, f := range ev.Facets {
 		s += fmt.Sprintln("facet", text(f.Name), text(f.Value), text(f.Index))

@@ -295,8 +295,8 @@ func (d *Decoder) result(i int, r *request, ev *Event) int {
 		return d.failMissing(ruleHitsRequired, start, "hits")
 	}
 	if i >= 0 && len(hits) > 0 {
-		ev.Lists = append(ev.Lists, List{Index: r.index, Model: r.model, QueryID: d.knownQueryID(queryID, ev),
-			ObjectIDs: hits, Tags: r.tags})
+		ev.Lists = append(ev.Lists, List{Index: r.index, Model: r.model, ObjectIDs: hits, Tags: r.tags})
+		d.setQueryID(&ev.Lists[len(ev.Lists)-1], queryID, ev)
 	}
 	return i
 }

@@ -42,8 +42,8 @@ func (m *messageReader) finishShown() bool {
 	ev.Index, ev.QueryID, ev.Model = nil, nil, nil
 	switch {
 	case m.seen.has(fieldObjectIDs):
-		ev.Lists = append(ev.Lists, List{Index: index, Model: model, QueryID: d.knownQueryID(queryID, ev),
-			PositionOffset: m.offset, ObjectIDs: m.objectIDs, Tags: m.tags})
+		ev.Lists = append(ev.Lists, List{Index: index, Model: model, PositionOffset: m.offset, ObjectIDs: m.objectIDs, Tags: m.tags})
+		d.setQueryID(&ev.Lists[0], queryID, ev)
 	case m.seen.has(fieldFacets):
 		ev.Index = index
 		for i := range ev.Facets {
@@ -175,7 +175,7 @@ func (d *Decoder) list(i int, ev *Event) int {
 		case fieldQueryID:
 			var v []byte
 			v, i = d.text(i, ruleQueryIDText)
-			l.QueryID = d.knownQueryID(v, ev)
+			d.setQueryID(&l, v, ev)
 		case fieldPositionOffset:
 			l.PositionOffset, i = d.integer(i, rulePositionOffsetInteger, rulePositionOffsetRange, 0, maxOffset)
 		case fieldAnalyticsTags:

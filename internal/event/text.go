@@ -147,6 +147,12 @@ func (d *Decoder) knownQueryID(v []byte, ev *Event) []byte {
 	return id
 }
 
+// setQueryID gives a list the queryID of a message's text. A nil text is none.
+func (d *Decoder) setQueryID(l *List, v []byte, ev *Event) {
+	l.QueryID = d.knownQueryID(v, ev)
+	l.MalformedID = v != nil && l.QueryID == nil
+}
+
 // isLowerHex says whether all of 32 bytes are lower-case hexadecimal digits, eight at a time.
 // For ASCII x, the high bit of x + (0x80 − n) says x ≥ n; no lane carries into the next.
 func isLowerHex(v []byte) bool {

@@ -7,7 +7,6 @@ import (
 	"eventworker/internal/batch"
 	"eventworker/internal/event"
 	"eventworker/internal/insights"
-	"eventworker/internal/querystore"
 )
 
 // The most objects and filters of one event (insights-api.md, sections 2 and 12).
@@ -62,10 +61,11 @@ func (t *Task[M]) end() {
 // conclude sends what build makes of the message, or says why it sends nothing.
 func (t *Task[M]) conclude(build func()) {
 	f := t.f
-	unmatched := t.unmatched()
-	if unmatched && !f.restores() {
-		t.judge() // what is sent is judged below
+	if !f.restores() {
+		t.count() // whatever becomes of the message: a storefront that is mistaken must show in each case
+		t.judge()
 	}
+	unmatched := t.unmatched()
 	if unmatched && t.rules.onMiss == MissDrop {
 		t.unclaim()
 		t.absorb(Dropped)
@@ -101,8 +101,6 @@ func (t *Task[M]) conclude(build func()) {
 		t.absorb(Stored)
 		return
 	}
-	t.count()
-	t.judge()
 	t.out.Encoded(f.m, t.build.n, f.claimed)
 }
 
@@ -140,6 +138,9 @@ func (t *Task[M]) shown() {
 	f, ev := t.f, &t.f.ev
 	a := &t.rules.apps[f.app]
 	f.resolved, t.build.n = f.resolved[:0], 0
+	if !f.restores() {
+		t.countShown()
+	}
 	if a.lacksIndex(ev) {
 		t.refuse(f.refuse(event.NoIndex, event.StageJoin, "index", "index.known",
 			"a list or facet names no index, and the application has no default_index"))
@@ -149,18 +150,8 @@ func (t *Task[M]) shown() {
 		t.out.Restored(f.m)
 		return
 	}
-	t.Counters.ShownMessages++
-	if ev.TokenMismatch {
-		t.Counters.TokenMismatches++
-	}
 	first := 0
 	for i := range ev.Lists {
-		if len(ev.Lists[i].ObjectIDs) > 0 {
-			t.Counters.Lists++
-			if ev.Lists[i].QueryID == nil {
-				t.Counters.ViewsOnly++
-			}
-		}
 		if t.rules.sendViews {
 			t.viewObjects(&ev.Lists[i], or(ev.Lists[i].Index, a.defaultIndex), first)
 		}
@@ -169,7 +160,6 @@ func (t *Task[M]) shown() {
 	if t.rules.sendViews {
 		t.filters(insights.View, a, first)
 	}
-	t.Counters.MalformedQueryIDs += int64(ev.MalformedQueryIDs)
 	if t.build.n == 0 {
 		t.unclaim()
 		t.absorb(Stored)
@@ -178,16 +168,35 @@ func (t *Task[M]) shown() {
 	t.out.Encoded(f.m, t.build.n, f.claimed)
 }
 
+// countShown adds what a shown message says of attribution.
+func (t *Task[M]) countShown() {
+	c, ev := &t.Counters, &t.f.ev
+	c.ShownMessages++
+	if ev.TokenMismatch {
+		c.TokenMismatches++
+	}
+	for i := range ev.Lists {
+		if list := &ev.Lists[i]; len(list.ObjectIDs) > 0 {
+			c.Lists++
+			if list.QueryID == nil && !list.MalformedID {
+				c.ViewsOnly++
+			}
+		}
+	}
+	c.MalformedQueryIDs += int64(ev.MalformedQueryIDs)
+}
+
 // viewObjects sends the views of one list, each object once. first is the place of the list's
 // first object among all of the message.
 func (t *Task[M]) viewObjects(list *event.List, index []byte, first int) {
 	var seen maybeSeen
+	hashes := t.f.hashesOf(first, first+len(list.ObjectIDs))
 	for i := 0; i < len(list.ObjectIDs); {
 		e := t.begin(insights.View)
 		e.Index = index
 		for ; i < len(list.ObjectIDs) && len(e.ObjectIDs) < maxObjects; i++ {
 			id := list.ObjectIDs[i]
-			if seen.add(id) && slices.ContainsFunc(list.ObjectIDs[:i], func(o []byte) bool { return bytes.Equal(o, id) }) {
+			if seen.add(hashes[i]) && slices.ContainsFunc(list.ObjectIDs[:i], func(o []byte) bool { return bytes.Equal(o, id) }) {
 				continue
 			}
 			if !t.f.sends(first + i) {
@@ -206,9 +215,8 @@ func (t *Task[M]) viewObjects(list *event.List, index []byte, first int) {
 // before it.
 type maybeSeen [16]uint64
 
-// add notes an object and says whether it may have been there.
-func (s *maybeSeen) add(id []byte) bool {
-	h := querystore.HashObject(id)
+// add notes an object, by its hash, and says whether it may have been there.
+func (s *maybeSeen) add(h uint64) bool {
 	word, bit := &s[h>>6%16], uint64(1)<<(h%64)
 	there := *word&bit != 0
 	*word |= bit

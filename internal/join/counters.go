@@ -3,7 +3,7 @@ package join
 // Counters say how attribution went. All count since the task began.
 type Counters struct {
 	Impressions int64
-	// Objects by how they got their queryID.
+	// Objects by how they got their queryID, of messages that are not sent, too.
 	Own, Clicked, Shown, Skewed, Plain int64
 	// MalformedQueryIDs were treated as absent; MessageIDs were left out of purchase items.
 	MalformedQueryIDs, MessageIDs int64
@@ -18,7 +18,7 @@ type Counters struct {
 	WrongPartition int64
 	// ShownMessages and Lists count shown messages and the lists in them.
 	ShownMessages, Lists int64
-	// ViewsOnly counts shown lists without a queryID: clickAnalytics was off.
+	// ViewsOnly counts shown lists without any queryID, malformed ones are none of them: clickAnalytics was off.
 	ViewsOnly int64
 	// TokenMismatches counts shown messages whose Recommend request names another userToken.
 	TokenMismatches int64

@@ -83,3 +83,58 @@ func TestIndexesBeyondTheBoundAreOther(t *testing.T) {
 		t.Errorf("the others: %v", sum.Objects[0][0])
 	}
 }
+
+// What a storefront does wrong must show whatever the configuration makes of the messages that are spoilt by it.
+func TestAttributionIsCountedWhateverBecomesOfTheMessage(t *testing.T) {
+	for _, c := range []struct {
+		name, index string
+		onMiss      join.OnMiss
+		want        string
+	}{
+		{"sent", "products", join.MissSend, "encoded"},
+		{"dropped", "products", join.MissDrop, "absorbed dropped"},
+		{"dead-lettered", "products", join.MissDeadLetter, "refused unmatched"},
+		{"without an index", "", join.MissSend, "refused no-index"},
+		{"without an index and dropped", "", join.MissDrop, "absorbed dropped"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := configOf(storefront.DefaultRules())
+			config.OnMiss, config.Applications = c.onMiss, []join.Application{{Name: "default", Served: true, DefaultIndex: c.index}}
+			a := newAgain(t, openMemory(t), 0)
+			a.task = join.NewTask(config, openMemory(t), []join.SourceConfig{{Topic: "events", Shown: true, Clicked: true}}, a.journal)
+			a.task.Clock(replayBase + 1000)
+			m, _ := a.handle(live, nil, fmt.Sprintf(`{"type":"recommendation.clicked","userToken":"u","timestamp":%d,"queryID":"cut-off","objectIDs":["a","b"]}`, replayBase))
+			a.goOn()
+			a.became(m, c.want)
+			var sum join.Health
+			a.task.Health.Take(&sum)
+			if n := sum.ByType(); n != [3][2]int64{{2, 0}, {}, {}} {
+				t.Errorf("by type: %v", n)
+			}
+			if n := a.task.Counters; n.Plain != 2 || n.MalformedQueryIDs != 1 {
+				t.Errorf("counted %+v", n)
+			}
+		})
+	}
+}
+
+// A list whose queryID is malformed has one, and a list that lacks an index was shown nevertheless.
+func TestShownListsAreCountedByWhatTheyLack(t *testing.T) {
+	a := newAgain(t, openMemory(t), 0)
+	config := configOf(storefront.DefaultRules())
+	config.Applications = []join.Application{{Name: "default", Served: true}}
+	a.task = join.NewTask(config, openMemory(t), []join.SourceConfig{{Topic: "events", Shown: true, Clicked: true}}, a.journal)
+	a.task.Clock(replayBase + 1000)
+	for _, form := range []string{
+		`"lists":[{"index":"products","queryID":"cut-off","objectIDs":["a"]},{"index":"products","objectIDs":["a"]},{"index":"products","queryID":"` + hexID + `","objectIDs":["a"]}]`,
+		`"index":"products","queryID":"cut-off","objectIDs":["a"]`,
+		`"queryID":"` + hexID + `","objectIDs":["a"]`,
+		`"recommend":{"request":{"requests":[{"indexName":"products","model":"trending-items","threshold":0}]},"response":{"results":[{"hits":[{"objectID":"a"}],"queryID":"cut-off"}]}}`,
+	} {
+		a.handle(live, nil, fmt.Sprintf(`{"type":"recommendation.shown","userToken":"u","timestamp":%d,%s}`, replayBase, form))
+	}
+	if n := a.task.Counters; n.ShownMessages != 4 || n.Lists != 6 || n.ViewsOnly != 1 || n.MalformedQueryIDs != 3 || n.Impressions != 1 {
+		t.Errorf("counted %+v", n)
+	}
+	a.became(2, "refused no-index")
+}

@@ -116,9 +116,9 @@ func (c *counted) since(earlier *counted) counted {
 func (c *counted) plain(kind int) int64 { return c.objects[kind][0] }
 func (c *counted) all(kind int) int64   { return c.objects[kind][0] + c.objects[kind][1] }
 
-// looked is how many objects could have been attributed, and named is how many queryIDs there could be.
+// looked is how many objects could have been attributed, and named is how many queryIDs messages name.
 func (c *counted) looked() int64 { return c.Clicked + c.Shown + c.Skewed + c.Plain }
-func (c *counted) named() int64  { return c.Lists + c.looked() + c.Own }
+func (c *counted) named() int64  { return c.Impressions + c.Own + c.Unpositioned + c.MalformedQueryIDs }
 
 // unknown says whether next to no object of a type is matched, which has another cause than single ones are not.
 func (c *counted) unknown(kind int) bool { return float64(c.plain(kind)) > 0.99*float64(c.all(kind)) }
@@ -154,7 +154,7 @@ var troubles = [numTroubles]trouble{
 		of:  func(c *counted) int64 { return c.ShownMessages }, bad: func(c *counted) int64 { return c.TokenMismatches }},
 	{cause: "nothing_shown", over: 0.9,
 		why: "objects are clicked and bought, but no shown list with a queryID arrives: is its topic among kafka.topics, and does the storefront write shown messages",
-		of:  (*counted).looked, bad: func(c *counted) int64 { return c.Plain }, unless: func(c *counted) bool { return c.Impressions > 0 || c.ViewsOnly > 0 }},
+		of:  (*counted).looked, bad: func(c *counted) int64 { return c.Plain }, unless: func(c *counted) bool { return c.Impressions > 0 || c.Lists > 0 }},
 	{cause: "clicks_keyed_otherwise", over: 0.99,
 		why: "next to no clicked object is found among what its user was shown: clicked messages carry another userToken, or another application, than shown messages",
 		of:  func(c *counted) int64 { return c.all(0) }, bad: func(c *counted) int64 { return c.plain(0) }, unless: noImpressions},

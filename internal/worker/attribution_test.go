@@ -1,14 +1,17 @@
 package worker
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"eventworker/internal/config"
 	"eventworker/internal/join"
 	"eventworker/internal/telemetry"
 )
@@ -42,6 +45,7 @@ func TestTheLikelyCauseOfMissingAttributionIsNamed(t *testing.T) {
 		{"clicks have another token", join.Counters{Lists: 3000, Impressions: 3000, ShownMessages: 3000, Shown: 3000, Plain: 2400}, objectsOf([2]int64{2000, 1}, well, well), []string{"clicks_keyed_otherwise"}},
 		{"a placement is not told of", join.Counters{Lists: 3000, Impressions: 3000, ShownMessages: 3000, Shown: 3000, Plain: 2400}, objectsOf([2]int64{1200, 800}, well, well), []string{"clicks_never_shown"}},
 		{"ids are cut off", join.Counters{Lists: 3000, Impressions: 3000, ShownMessages: 3000, Shown: 3000, MalformedQueryIDs: 2000}, objectsOf(well, well, well), []string{"malformed_query_id"}},
+		{"ids of all lists are cut off", join.Counters{Lists: 1500, ShownMessages: 1500, MalformedQueryIDs: 1500, Plain: 6000}, objectsOf([2]int64{6000, 0}, [2]int64{}, [2]int64{}), []string{"malformed_query_id"}},
 		{"clocks differ", join.Counters{Lists: 3000, Impressions: 3000, ShownMessages: 3000, Shown: 3000, Skewed: 2000}, objectsOf(well, well, well), []string{"skewed"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -109,4 +113,64 @@ func TestAttributionIsCountedInMetricsAndStatus(t *testing.T) {
 	if o := r.Status().Join.Objects; len(o) != 1 || o[0] != (AttributedObjects{Type: "clicked", Model: "none", Index: "products", Matched: 1, Plain: 1}) {
 		t.Errorf("the status says %+v", o)
 	}
+}
+
+// enough is more messages than a cause of trouble is judged by.
+const enough = troubleLeast + 500
+
+// spoilt are enough messages of half a minute ago, each of an object of its own.
+func spoilt(user, format string) (list []*kgo.Record) {
+	at := time.Now().Add(-30 * time.Second)
+	for i := range enough {
+		list = append(list, &kgo.Record{Topic: topic, Key: []byte(user), Timestamp: at, Value: fmt.Appendf(nil, format, user, at.UnixMilli(), i)})
+	}
+	return list
+}
+
+const (
+	clickNumber = `{"type":"recommendation.clicked","userToken":%q,"timestamp":%d,"objectID":"a-%d"}`
+	cutOff      = `{"type":"recommendation.shown","userToken":%q,"timestamp":%d,"index":"products","queryID":"43b15df3","objectIDs":["a-%d"]}`
+)
+
+// names fails unless exactly this cause is named of what came so far.
+func (r *running) names(cause string) {
+	r.t.Helper()
+	r.attribution.look(time.Now(), r.joined.total(), zap.NewNop())
+	if s := r.attribution.suspects(); len(s) != 1 || s[0].Cause != cause {
+		r.t.Errorf("named %+v, want %s; objects %+v", s, cause, r.Status().Join.Objects)
+	}
+}
+
+func TestThatNothingIsShownIsNamedWhateverBecomesOfMisses(t *testing.T) {
+	for _, miss := range []string{"send", "drop", "dead-letter"} {
+		t.Run(miss, func(t *testing.T) {
+			w := newWorld(t)
+			r := w.start(w.config(func(c *config.Config) { c.Join.OnMiss = miss }))
+			w.send(spoilt("u", clickNumber)...)
+			r.settles(enough)
+			r.names("nothing_shown")
+		})
+	}
+}
+
+func TestMissesThatAreRefusedForWantOfAnIndexAreMisses(t *testing.T) {
+	w := newWorld(t)
+	r := w.start(w.config(func(c *config.Config) {
+		c.Insights.Applications = map[string]config.Application{"default": {AppID: "APP1", APIKey: "key-1"}}
+	}))
+	at := time.Now().Add(-time.Minute)
+	w.send(record("u", shown("u", at, "a")), record("u", fmt.Sprintf(`{"type":"recommendation.clicked","userToken":"u","timestamp":%d,"objectID":"a"}`, at.UnixMilli()+1000)))
+	w.send(spoilt("other", clickNumber)...)
+	if s := r.settles(2 + enough); s.Delivered != 2 {
+		t.Errorf("%d messages are delivered", s.Delivered)
+	}
+	r.names("clicks_keyed_otherwise")
+}
+
+func TestMalformedQueryIDsAreNotTakenForClickAnalyticsOff(t *testing.T) {
+	w := newWorld(t)
+	r := w.start(w.config())
+	w.send(spoilt("u", cutOff)...)
+	r.settles(enough)
+	r.names("malformed_query_id")
 }
