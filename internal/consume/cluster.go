@@ -74,7 +74,7 @@ func (c *Consumer) call(ctx context.Context, msg protocol.Message) (protocol.Mes
 func (c *Consumer) readLayout(ctx context.Context) (*layout, error) {
 	msg, err := c.call(ctx, &metadata.Request{TopicNames: c.inputs})
 	if err != nil {
-		return nil, err
+		return nil, c.firstAnswer(err)
 	}
 	l := &layout{leaders: map[topicPartition]int32{}, counts: map[string]int{}}
 	for _, t := range msg.(*metadata.Response).Topics {

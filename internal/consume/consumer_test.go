@@ -174,8 +174,11 @@ func TestErrorsSayWhatTheyAreAndWhatToDo(t *testing.T) {
 	}{
 		{fmt.Errorf("dial: %w", &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), security{}, KindAway, "refused"},
 		{fmt.Errorf("reading: %w", io.ErrUnexpectedEOF), security{}, KindAway, "kafka.tls.enabled"},
-		{fmt.Errorf("reading: %w", io.ErrUnexpectedEOF), security{tls: true}, KindAway, ""},
-		{fmt.Errorf("reading: %w", io.ErrUnexpectedEOF), security{tls: true, sasl: true}, KindAway, "kafka.sasl"},
+		{fmt.Errorf("reading: %w", io.ErrUnexpectedEOF), security{tls: true}, KindAway, "plaintext port, set kafka.tls.enabled to false"},
+		{fmt.Errorf("reading: %w", &net.OpError{Op: "read", Err: syscall.ECONNRESET}), security{}, KindAway, "TLS port, set kafka.tls.enabled to true"},
+		{fmt.Errorf("reading: %w", &net.OpError{Op: "write", Err: syscall.EPIPE}), security{tls: true}, KindAway, "set kafka.tls.enabled to false"},
+		{io.EOF, security{tls: true, sasl: true}, KindAway, "plaintext port, set kafka.tls.enabled to false; if it refuses the credentials, check kafka.sasl"},
+		{io.EOF, security{sasl: true}, KindAway, "TLS port, set kafka.tls.enabled to true; if it refuses the credentials, check kafka.sasl"},
 		{fmt.Errorf("%w: broker appears to be expecting TLS", io.ErrUnexpectedEOF), security{}, KindTLS, "kafka.tls.enabled"},
 		{tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, security{tls: true}, KindTLS, "kafka.tls.enabled to false"},
 		{x509.UnknownAuthorityError{}, security{tls: true}, KindTLS, "kafka.tls.ca_file"},
@@ -212,11 +215,83 @@ func TestTLSAgainstAPlaintextPort(t *testing.T) {
 		cfg.TLS = &tls.Config{InsecureSkipVerify: true}
 		c := w.run(cfg, newRecorder())
 		time.Sleep(20 * time.Second)
-		if s := c.Status(); s.Ready || s.Error == "" {
+		if s := c.Status(); s.Ready || !strings.Contains(s.Error, "set kafka.tls.enabled to false") || !strings.Contains(s.Error, w.brokers[0]) {
 			t.Errorf("status %+v", s)
 		}
 		c.mustStop(t)
 	})
+}
+
+// port is what listens where a broker is looked for: it reads a request and answers with err, or never.
+type port struct {
+	net.Conn
+	err error
+}
+
+func (p *port) Read([]byte) (int, error) {
+	if p.err != nil {
+		return 0, p.err
+	}
+	return p.Conn.Read(make([]byte, 1)) // until the deadline, or the end
+}
+
+func (p *port) Write(b []byte) (int, error) { return len(b), nil }
+
+// TestAPortWhereNoBrokerAnswersIsNamed in the same words by whatever connects first: a worker, a look at
+// the group, a reader of topics.
+func TestAPortWhereNoBrokerAnswersIsNamed(t *testing.T) {
+	const where = "no broker answers at kafka:1, kafka:2, which kafka.brokers names"
+	for name, c := range map[string]struct {
+		dial, read error
+		says       string
+	}{
+		"nobody listens":   {dial: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, says: "refused"},
+		"no such host":     {dial: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "kafka", IsNotFound: true}}, says: "no such host"},
+		"it says nothing":  {says: "does Kafka listen there?"},
+		"it hangs up":      {read: io.EOF, says: "kafka.tls.enabled"},
+		"it resets":        {read: &net.OpError{Op: "read", Err: syscall.ECONNRESET}, says: "kafka.tls.enabled"},
+		"it speaks no TLS": {read: tls.RecordHeaderError{Msg: "first record"}, says: "does not speak TLS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				cfg := w.config("events")
+				cfg.Brokers = []string{"kafka:1", "kafka:2"}
+				cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
+					if c.dial != nil {
+						return nil, c.dial
+					}
+					near, _ := net.Pipe()
+					return &port{near, c.read}, nil
+				}
+				check := func(who, said string) {
+					t.Helper()
+					if _, other := c.read.(tls.RecordHeaderError); strings.Contains(said, where) == other || !strings.Contains(said, c.says) {
+						t.Errorf("%s says %q; want %q and %q in it", who, said, where, c.says)
+					}
+				}
+				run := w.run(cfg, newRecorder())
+				time.Sleep(20 * time.Second)
+				check("the worker", run.Status().Error)
+				run.mustStop(t)
+
+				admin, err := NewAdmin(cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = admin.Group(context.Background())
+				admin.Close()
+				check("the look at the group", fmt.Sprint(err))
+
+				log, err := NewLog(cfg.conn(cfg.Topics))
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = log.Settings(context.Background(), "events", "retention.ms")
+				log.Close()
+				check("the reader of topics", fmt.Sprint(err))
+			})
+		})
+	}
 }
 
 func TestTLSAndSASLWork(t *testing.T) {

@@ -41,7 +41,7 @@ func (c *Consumer) createMissing(ctx context.Context) error {
 func (c *Consumer) missingOf(ctx context.Context, topics []string) (missing []string, partitions int32, err error) {
 	msg, err := c.call(ctx, &metadata.Request{TopicNames: topics})
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, c.firstAnswer(err)
 	}
 	found := map[string]int32{}
 	for _, t := range msg.(*metadata.Response).Topics {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -42,7 +43,6 @@ type security struct {
 func classify(err error, on security) (Kind, error) {
 	var (
 		code      kafka.Error
-		netErr    net.Error
 		record    tls.RecordHeaderError
 		authority x509.UnknownAuthorityError
 		hostname  x509.HostnameError
@@ -64,19 +64,79 @@ func classify(err error, on security) (Kind, error) {
 		return classifyCode(code, err, on)
 	case strings.Contains(err.Error(), "SASL"):
 		return KindAuth, fmt.Errorf("%w: check kafka.sasl", err)
-	case on.sasl && closedByPeer(err):
-		return KindAway, fmt.Errorf("%w: the broker closed the connection; some do so when they refuse the credentials: check kafka.sasl", err)
-	case !on.tls && closedByPeer(err):
-		return KindAway, fmt.Errorf("%w: the broker closed the connection; if this is its TLS port, set kafka.tls.enabled", err)
-	case errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
-		errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.ErrClosedPipe):
+	case closedByPeer(err):
+		return KindAway, fmt.Errorf("%w: the connection was closed: %s", err, on.whyClosed())
+	case isTimeout(err) && errors.As(err, new(*UnansweredError)):
+		return KindAway, fmt.Errorf("%w: %s", err, on.whySilent())
+	case isAway(err):
 		return KindAway, err
 	}
 	return KindOther, err
 }
 
+// whyClosed is what to look at where the other side closes connections: the one reason is a port that
+// speaks TLS, or does not, and the other that it refuses who is asking without a word.
+func (on security) whyClosed() string {
+	hint := "if this is its TLS port, set kafka.tls.enabled to true"
+	if on.tls {
+		hint = "if this is its plaintext port, set kafka.tls.enabled to false"
+	}
+	if on.sasl {
+		hint += "; if it refuses the credentials, check kafka.sasl"
+	}
+	return hint
+}
+
+// whySilent is what to look at where something listens and does not answer.
+func (on security) whySilent() string {
+	if on.tls {
+		return "does Kafka listen there, with TLS? If it is its plaintext port, set kafka.tls.enabled to false"
+	}
+	return "does Kafka listen there?"
+}
+
+// isAway: the broker did not answer, and said nothing of why.
+func isAway(err error) bool {
+	return isTimeout(err) || closedByPeer(err) || errors.As(err, new(net.Error)) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
+}
+
+func isTimeout(err error) bool {
+	var netErr net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &netErr) && netErr.Timeout()
+}
+
 func closedByPeer(err error) bool {
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+	for _, one := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, one) {
+			return true
+		}
+	}
+	return false
+}
+
+// UnansweredError says that none of the configured addresses answered as a broker does.
+type UnansweredError struct {
+	// Brokers are the addresses that were tried, as configured.
+	Brokers []string
+	// Err is how the last try ended.
+	Err error
+}
+
+// Error names the addresses.
+func (e *UnansweredError) Error() string {
+	return fmt.Sprintf("no broker answers at %s, which kafka.brokers names: %v", strings.Join(e.Brokers, ", "), e.Err)
+}
+
+// Unwrap gives how the last try ended.
+func (e *UnansweredError) Unwrap() error { return e.Err }
+
+// firstAnswer names the configured addresses in the error of a first question to the cluster, where that
+// means that nobody answered it. What TLS finds wrong was an answer.
+func (c *Consumer) firstAnswer(err error) error {
+	if kind, _ := classify(err, c.condition.on); kind != KindAway || errors.As(err, new(kafka.Error)) {
+		return err
+	}
+	return &UnansweredError{Brokers: c.cfg.Brokers, Err: err}
 }
 
 // DeniedError says that the brokers refuse an operation to this user.
