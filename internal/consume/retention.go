@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -19,6 +20,7 @@ type Retention struct {
 }
 
 // Retentions asks the brokers how long topics keep their records. A topic that does not exist is left out.
+// So is one that the user may not ask about, and the error names it as [DeniedError]; the list holds the others.
 func (c *Consumer) Retentions(ctx context.Context, topics []string) (list []Retention, err error) {
 	client := &kafka.Client{Addr: c.addr, Transport: c.transport, Timeout: 10 * time.Second}
 	req := &kafka.DescribeConfigsRequest{}
@@ -31,8 +33,12 @@ func (c *Consumer) Retentions(ctx context.Context, topics []string) (list []Rete
 	if err != nil {
 		return nil, fmt.Errorf("how long topics keep their records: %w", err)
 	}
+	var refused []error
 	for _, r := range res.Resources {
 		if r.Error != nil {
+			if errors.Is(r.Error, kafka.TopicAuthorizationFailed) || errors.Is(r.Error, kafka.ClusterAuthorizationFailed) {
+				refused = append(refused, &DeniedError{Resource: "topic " + r.ResourceName, Operation: "DescribeConfigs", Err: r.Error})
+			}
 			continue
 		}
 		one := Retention{Topic: r.ResourceName, For: -1, Policy: "delete"}
@@ -48,5 +54,5 @@ func (c *Consumer) Retentions(ctx context.Context, topics []string) (list []Rete
 		}
 		list = append(list, one)
 	}
-	return list, nil
+	return list, errors.Join(refused...)
 }

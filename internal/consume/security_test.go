@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -90,6 +91,26 @@ func TestWhatAnACLDeniesIsNamedWithResourceAndOperation(t *testing.T) {
 			}, kfake.SeedTopics(1, "events"), kfake.EnableSASL(), kfake.EnableACLs(), kfake.User("PLAIN", "u", "p", c.acls...))
 		})
 	}
+}
+
+// TestTopicsWhoseRetentionMayNotBeAskedForAreNamed while those of the other topics are told.
+func TestTopicsWhoseRetentionMayNotBeAskedForAreNamed(t *testing.T) {
+	describe := kfake.ACL{Resource: kmsg.ACLResourceTypeTopic, Name: "open", Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: kmsg.ACLOperationDescribeConfigs, Allow: true}
+	inWorld(t, func(w *world) {
+		cfg := w.config("open", "closed")
+		cfg.SASL = credentials(t, "PLAIN", "u", "p")
+		c, err := New(cfg, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.connections.closeAll()
+		defer c.transport.CloseIdleConnections()
+		list, err := c.Retentions(context.Background(), []string{"closed", "open"})
+		var denied *DeniedError
+		if len(list) != 1 || list[0].Topic != "open" || !errors.As(err, &denied) || denied.Resource != "topic closed" || denied.Operation != "DescribeConfigs" {
+			t.Errorf("%+v, %v", list, err)
+		}
+	}, kfake.SeedTopics(1, "open", "closed"), kfake.EnableSASL(), kfake.EnableACLs(), kfake.User("PLAIN", "u", "p", describe))
 }
 
 // mortal is a connection that its broker ends when its session has run out, as brokers with
