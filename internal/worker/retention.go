@@ -2,11 +2,13 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"time"
 
 	"go.uber.org/zap"
 
+	"eventworker/internal/consume"
 	"eventworker/internal/telemetry"
 )
 
@@ -17,21 +19,29 @@ const (
 )
 
 // watchRetention keeps what is known of the input topics' retention up to date until ctx is done. A user
-// who may not ask (DescribeConfigs) does without the metric.
+// who may not ask (DescribeConfigs) does without the metric, and so without the warning that messages are
+// about to be removed unread: that is said once.
 func (w *Worker) watchRetention(ctx context.Context) error {
-	told := false
+	var said, warned bool
 	for {
 		again := retentionEvery
 		kept, err := w.kafka.Retentions(ctx, w.inputTopics())
 		if err != nil || len(kept) == 0 {
 			again = retentionRetry
-			if err != nil && !told && ctx.Err() == nil {
-				told = true
-				w.log.Debug("the topics' retention is not known", zap.Error(err))
-			}
+		}
+		denied := errors.As(err, new(*consume.DeniedError))
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case denied && !warned:
+			warned = true
+			w.log.Warn("how long topics keep their messages may not be asked for: "+telemetry.TopicRetention+
+				" lacks them, and nothing warns of messages that retention is about to remove", zap.Error(err))
+		case !denied && !said:
+			said = true
+			w.log.Debug("the topics' retention is not known", zap.Error(err))
 		}
 		known := make(map[string]time.Duration, len(kept))
-		if before := w.retention.Load(); err != nil && before != nil {
+		if before := w.retention.Load(); err != nil && !denied && before != nil {
 			maps.Copy(known, *before)
 		}
 		for _, r := range kept {
