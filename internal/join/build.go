@@ -7,6 +7,7 @@ import (
 	"eventworker/internal/batch"
 	"eventworker/internal/event"
 	"eventworker/internal/insights"
+	"eventworker/internal/querystore"
 )
 
 // The most objects and filters of one event (insights-api.md, sections 2 and 12).
@@ -190,13 +191,12 @@ func (t *Task[M]) countShown() {
 // first object among all of the message.
 func (t *Task[M]) viewObjects(list *event.List, index []byte, first int) {
 	var seen maybeSeen
-	hashes := t.f.hashesOf(first, first+len(list.ObjectIDs))
 	for i := 0; i < len(list.ObjectIDs); {
 		e := t.begin(insights.View)
 		e.Index = index
 		for ; i < len(list.ObjectIDs) && len(e.ObjectIDs) < maxObjects; i++ {
 			id := list.ObjectIDs[i]
-			if seen.add(hashes[i]) && slices.ContainsFunc(list.ObjectIDs[:i], func(o []byte) bool { return bytes.Equal(o, id) }) {
+			if seen.add(id) && slices.ContainsFunc(list.ObjectIDs[:i], func(o []byte) bool { return bytes.Equal(o, id) }) {
 				continue
 			}
 			if !t.f.sends(first + i) {
@@ -215,8 +215,9 @@ func (t *Task[M]) viewObjects(list *event.List, index []byte, first int) {
 // before it.
 type maybeSeen [16]uint64
 
-// add notes an object, by its hash, and says whether it may have been there.
-func (s *maybeSeen) add(h uint64) bool {
+// add notes an object and says whether it may have been there.
+func (s *maybeSeen) add(id []byte) bool {
+	h := querystore.HashObject(id)
 	word, bit := &s[h>>6%16], uint64(1)<<(h%64)
 	there := *word&bit != 0
 	*word |= bit
