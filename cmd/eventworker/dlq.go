@@ -10,10 +10,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/segmentio/kafka-go"
 	"github.com/spf13/cobra"
 
 	"eventworker/internal/config"
+	"eventworker/internal/consume"
 	"eventworker/internal/dlq"
 	"eventworker/internal/worker"
 )
@@ -147,6 +149,9 @@ type openDesk struct {
 
 // desk opens the desk of the configured dead-letter topic. Close it.
 func (a *app) desk(ctx context.Context, flags *deskFlags) (*openDesk, error) {
+	// A plan of a million letters fits into a small container only if the collector knows how small it is. Where
+	// there is no limit, or it cannot be read, none is set.
+	_, _ = memlimit.Set(memlimit.WithRatio(0.9))
 	now := clock()
 	f, err := flags.filter(now)
 	if err != nil {
@@ -202,7 +207,8 @@ func (a *app) kafkaError(err error) error {
 		return err
 	}
 	const try = "eventworker config print --origin"
-	if errors.Is(err, kafka.BrokerNotAvailable) || errors.Is(err, syscall.ECONNREFUSED) {
+	said := errors.As(err, new(*consume.UnansweredError))
+	if !said && (errors.Is(err, kafka.BrokerNotAvailable) || errors.Is(err, syscall.ECONNREFUSED)) {
 		if loaded, wrong := a.loadConfig(false); wrong == nil {
 			return failIn(categoryNetwork, try, "no broker answers at %s, which kafka.brokers names (BROKER_NOT_AVAILABLE)", strings.Join(loaded.Kafka.Brokers, ", "))
 		}
