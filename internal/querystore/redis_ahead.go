@@ -35,10 +35,13 @@ type prefetched struct {
 	slots     []aheadRecord // where sets have their records
 	slotsUsed int           // that were asked for since the last Prefetch
 
-	cmds  []redis.Cmder
-	args  []any // of cmds
-	pages commands[*pageCmd]
-	alone aheadSet // one that was not read ahead
+	cmds    []redis.Cmder
+	args    []any // of cmds
+	pages   commands[*pageCmd]
+	newPage func() *pageCmd
+	answers answers  // to pages
+	members [][]byte // of one answer
+	alone   aheadSet // one that was not read ahead
 }
 
 // aheadSet is what is known of a sorted set: its newest records, newest first, with what was added.
@@ -49,6 +52,7 @@ type aheadSet struct {
 	fetched int   // members that were read
 	read    int   // bytes of them
 	bytes   int   // those that are held
+	shared  int   // those of them that lie with others', and go with them
 	partial bool  // newest records are no longer held
 	merged  bool  // with what is still to be written
 	floor   int64 // the time of the oldest of them
@@ -67,6 +71,7 @@ func (a *prefetched) init() {
 	a.at = func(i int32) []byte { return a.sets[i].key }
 	a.alone.records = make([]aheadRecord, 0, firstPage) // never those of the sets read ahead
 	a.perSet = mostRead / 64                            // nothing is known yet
+	a.newPage = func() *pageCmd { return newPageCmd(&a.answers) }
 }
 
 // mostSlots bounds the records' places that are kept for another use, 256 KiB.
@@ -149,7 +154,9 @@ func (s *redisSection) Prefetch(keys [][]byte) error {
 		return err
 	}
 	a := &s.ahead
+	budget := s.store.budget()
 	a.reset()
+	a.answers.reset(min(budget, mostKept))
 	s.out.recycle()
 	for _, key := range keys {
 		user, kind, _ := SplitKey(key)
@@ -161,11 +168,10 @@ func (s *redisSection) Prefetch(keys [][]byte) error {
 	}
 	ctx, cancel := s.store.context()
 	defer cancel()
-	budget := s.store.budget()
 	for i := 0; i < len(a.sets) && a.bytes < budget; {
 		n := min(len(a.sets)-i, a.atOnce(min(s.store.mostRead, budget-a.bytes)))
 		before := a.bytes
-		err := s.read(ctx, a.sets[i:i+n], firstPage)
+		err := s.read(ctx, a.sets[i:i+n], firstPage, true)
 		if errors.Is(err, errReplyTooLarge) {
 			a.perSet = max(2*a.perSet, s.store.mostReply/n)
 			if n > 1 {
@@ -195,31 +201,36 @@ func (a *prefetched) reckon(bytes int) { a.perSet = max(bytes, a.perSet/2) }
 // setsAtOnce bounds a pipeline that reads.
 const setsAtOnce = mostCommands / 2
 
-// read reads the next page of sets in one exchange, and looks at the beacons.
-func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) error {
+// read reads the next page of sets in one exchange, and looks at the beacons. ahead says that it is the first one, and
+// that what it brings is held until the next Prefetch.
+func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int, ahead bool) error {
 	a := &s.ahead
 	defer a.replied()
 	scored := s.store.outside.Load()
 	a.args = a.args[:0]
 	cmds, looks := s.appendLooks(ctx, a.cmds[:0])
 	for i := range sets {
-		cmds = append(cmds, s.pageOf(ctx, &sets[i], page, scored))
+		cmds = append(cmds, s.pageOf(ctx, &sets[i], page, scored, ahead && !scored && !s.clustered))
 	}
 	a.cmds = cmds
-	if err := worst(cmds, s.store.run(ctx, s.client, cmds)); err != nil {
+	if err := s.ask(ctx, cmds); err != nil {
 		return err
 	}
 	if err := s.looked(cmds[:looks]); err != nil {
 		return err
 	}
+	at := 0
 	for i := range sets {
 		set := &sets[i]
-		if wrongType(cmds[looks+i].Err()) {
+		var err error
+		if at, err = a.membersOf(cmds[looks+i], at); wrongType(err) {
 			s.store.warnStrange() // it counts as empty, until the worker writes to it
+		} else if err != nil {
+			return err
 		}
-		if !s.take(set, membersOf(cmds[looks+i]), page, scored) {
+		if _, buffered := cmds[looks+i].(*pageCmd); !s.take(set, page, scored, buffered) {
 			s.store.outside.Store(true)
-			return s.read(ctx, sets[i:], page)
+			return s.read(ctx, sets[i:], page, ahead)
 		}
 		if !set.merged { // later ones are put where they belong when they are added
 			s.out.of(set.key, set.put)
@@ -227,6 +238,23 @@ func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int) erro
 		}
 	}
 	return nil
+}
+
+// ask sends commands that read, once more where a connection failed. The client library does not repeat those that
+// write into a buffer.
+func (s *redisSection) ask(ctx context.Context, cmds []redis.Cmder) error {
+	a := &s.ahead
+	a.answers.begin()
+	err := worst(cmds, s.store.run(ctx, s.client, cmds))
+	var refused redis.Error
+	if err == nil || a.pages.used == 0 || errors.Is(err, errReplyTooLarge) || errors.As(err, &refused) || ctx.Err() != nil {
+		return err
+	}
+	a.answers.undo()
+	for _, cmd := range cmds {
+		cmd.SetErr(nil)
+	}
+	return worst(cmds, s.store.run(ctx, s.client, cmds))
 }
 
 // replied lets go of answers that were looked at.
@@ -252,17 +280,16 @@ func worst(cmds []redis.Cmder, err error) error {
 }
 
 // pageOf is the command that reads the next page of a set.
-func (s *redisSection) pageOf(ctx context.Context, set *aheadSet, page int, scored bool) redis.Cmder {
+func (s *redisSection) pageOf(ctx context.Context, set *aheadSet, page int, scored, buffered bool) redis.Cmder {
 	a := &s.ahead
-	first := set.fetched == 0 && page == firstPage
 	set.name = textOf(set.key)
-	if first && !scored && !s.clustered {
-		cmd := a.pages.next(newPageCmd)
+	if buffered {
+		cmd := a.pages.next(a.newPage)
 		cmd.key = set.name
 		return cmd
 	}
 	from := len(a.args)
-	if a.args = append(a.args, zrevrange, &set.name); first {
+	if a.args = append(a.args, zrevrange, &set.name); set.fetched == 0 && page == firstPage {
 		a.args = append(a.args, firstFrom, firstTo)
 	} else {
 		a.args = append(a.args, set.fetched, set.fetched+page-1)
@@ -273,16 +300,27 @@ func (s *redisSection) pageOf(ctx context.Context, set *aheadSet, page int, scor
 	return redis.NewStringSliceCmd(ctx, a.args[from:len(a.args):len(a.args)]...)
 }
 
-// membersOf are what such a command brought.
-func membersOf(cmd redis.Cmder) []string {
-	if page, ok := cmd.(*pageCmd); ok {
-		return page.Val()
+// membersOf makes members those that such a command brought. at is where its answer begins in the buffer, and next is
+// where the next one's does.
+func (a *prefetched) membersOf(cmd redis.Cmder, at int) (next int, err error) {
+	clear(a.members)
+	a.members = a.members[:0]
+	page, ok := cmd.(*pageCmd)
+	if !ok {
+		for _, member := range cmd.(*redis.StringSliceCmd).Val() {
+			a.members = append(a.members, bytesOf(member))
+		}
+		return at, cmd.Err()
 	}
-	return cmd.(*redis.StringSliceCmd).Val()
+	answer, next := a.answers.answer(at, page.Val())
+	a.members, err = split(answer, a.members)
+	return next, err
 }
 
-// take takes in what a page brought. It reports false where scores are needed and were not asked for.
-func (s *redisSection) take(set *aheadSet, page []string, size int, scored bool) bool {
+// take takes in the members that a page brought; shared says that they lie with those of other sets. It reports false
+// where scores are needed and were not asked for.
+func (s *redisSection) take(set *aheadSet, size int, scored, shared bool) bool {
+	page := s.ahead.members
 	step := 1
 	if scored {
 		step = 2
@@ -302,9 +340,9 @@ func (s *redisSection) take(set *aheadSet, page []string, size int, scored bool)
 		kind = KindImpression
 	}
 	for i := 0; i+step <= len(page); i += step {
-		member := bytesOf(page[i])
+		member := page[i]
 		if len(member) > 0 && member[0] == memberJSON {
-			score, err := strconv.ParseFloat(page[i+1], 64)
+			score, err := strconv.ParseFloat(textOf(page[i+1]), 64)
 			made, ok := appendOutside(nil, kind, member, int64(score))
 			if err != nil || !ok {
 				s.store.warnStrange()
@@ -322,6 +360,9 @@ func (s *redisSection) take(set *aheadSet, page []string, size int, scored bool)
 		set.floor = s.rec.Time
 		cost := len(member) + recordCost
 		set.read, set.bytes, s.ahead.bytes = set.read+cost, set.bytes+cost, s.ahead.bytes+cost
+	}
+	if shared {
+		set.shared = set.bytes
 	}
 	n := len(page) / step
 	set.fetched += n
@@ -365,8 +406,14 @@ func (s *redisSection) Walk(key []byte, visit func(r *Record) bool) error {
 // release lets go of what is known of a set. Its next walk reads it again.
 func (a *prefetched) release(set *aheadSet) {
 	clear(set.records)
-	a.bytes -= set.bytes
+	a.free(set, set.bytes)
 	*set = aheadSet{key: set.key, records: set.records[:0]}
+}
+
+// free takes bytes of a set off what is held, but for those that go with others'.
+func (a *prefetched) free(set *aheadSet, bytes int) {
+	bytes = min(bytes, set.bytes-set.shared)
+	set.bytes, a.bytes = set.bytes-bytes, a.bytes-bytes
 }
 
 // walk goes through the records of a set, and reads on where that is needed.
@@ -408,8 +455,7 @@ func (a *prefetched) pass(set *aheadSet, i int) (n int) {
 		n--
 	}
 	for _, r := range set.records[:n] {
-		cost := min(set.bytes, len(r.bytes)+recordCost) // those that were added are not counted
-		set.bytes, a.bytes = set.bytes-cost, a.bytes-cost
+		a.free(set, len(r.bytes)+recordCost) // at most what was counted: not those that were added
 	}
 	set.records = slices.Delete(set.records, 0, n)
 	set.partial = true
@@ -439,10 +485,10 @@ func (s *redisSection) readMore(set *aheadSet, page int) error {
 	ctx, cancel := s.store.context()
 	defer cancel()
 	one := [1]aheadSet{*set}
-	err := s.read(ctx, one[:], page)
+	err := s.read(ctx, one[:], page, false)
 	for errors.Is(err, errReplyTooLarge) && page > 1 {
 		page /= 2
-		err = s.read(ctx, one[:], page)
+		err = s.read(ctx, one[:], page, false)
 	}
 	if errors.Is(err, errReplyTooLarge) { // one member, which is none of ours
 		s.store.warnStrange()

@@ -12,15 +12,16 @@ import (
 // sent again and again: what they point to is set each time. Not so on clusters, where the client keeps the hash
 // slot that it once found for a command.
 
-// pageCmd reads the newest records of a set, without scores.
+// pageCmd reads the newest records of a set, without scores, into the section's buffer. It is not for clusters, where
+// the client must see by an answer that a set has moved.
 type pageCmd struct {
-	*redis.StringSliceCmd
+	*redis.RawWriteToCmd
 	key string
 }
 
-func newPageCmd() *pageCmd {
+func newPageCmd(into *answers) *pageCmd {
 	c := new(pageCmd)
-	c.StringSliceCmd = redis.NewStringSliceCmd(context.Background(), zrevrange, &c.key, firstFrom, firstTo)
+	c.RawWriteToCmd = redis.NewRawWriteToCmd(context.Background(), into, zrevrange, &c.key, firstFrom, firstTo)
 	return c
 }
 
@@ -78,7 +79,7 @@ func (c *commands[C]) free(empty func(C)) {
 
 func (c *pageCmd) empty() {
 	c.key = ""
-	c.SetVal(nil)
+	c.SetVal(0)
 	c.SetErr(nil)
 }
 

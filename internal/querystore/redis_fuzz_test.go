@@ -1,6 +1,11 @@
 package querystore
 
-import "testing"
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+)
 
 // FuzzRedisMember: whatever somebody writes into a user's set is a sound record or is passed over.
 func FuzzRedisMember(f *testing.F) {
@@ -22,7 +27,8 @@ func FuzzRedisMember(f *testing.F) {
 	f.Fuzz(func(t *testing.T, member []byte) {
 		for _, set := range []string{"p:shown:a:u", "p:clicked:a:u"} {
 			a := &aheadSet{key: []byte(set)}
-			s.take(a, []string{string(member), "17"}, 1, true)
+			s.ahead.members = [][]byte{bytes.Clone(member), []byte("17")}
+			s.take(a, 1, true, false)
 			for _, r := range a.records {
 				if !s.rec.load(r.bytes[1:]) || !s.rec.sound() {
 					t.Fatalf("%q is taken and no sound record", member)
@@ -34,6 +40,27 @@ func FuzzRedisMember(f *testing.F) {
 					s.rec.ObjectIDAt(i)
 				}
 			}
+		}
+	})
+}
+
+// FuzzRedisAnswer: whatever a server answers is split into its members or refused, within its bounds.
+func FuzzRedisAnswer(f *testing.F) {
+	for _, answer := range []string{"*0\r\n", "*2\r\n$3\r\nabc\r\n$0\r\n\r\n", "*-1\r\n", "-WRONGTYPE no\r\n", "$3\r\nabc\r\n", "*1\r\n$9\r\nabc\r\n", "*1\r\n$-1\r\n", "*9223372036854775807\r\n$1\r\n", ""} {
+		f.Add([]byte(answer))
+	}
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		members, err := split(answer, nil)
+		again := fmt.Appendf(nil, "*%d\r\n", len(members))
+		for _, m := range members {
+			again = fmt.Appendf(again, "$%d\r\n%s\r\n", len(m), m)
+		}
+		back, failed := split(again, nil)
+		if failed != nil || len(back) != len(members) {
+			t.Fatalf("%q gives %q, which reads as %q: %v", answer, members, back, failed)
+		}
+		if text := refusal(""); err != nil && !errors.Is(err, errAnswer) && !errors.As(err, &text) {
+			t.Fatalf("%q: %v", answer, err)
 		}
 	})
 }
