@@ -234,12 +234,8 @@ func (w *Watch) countReplays(found *Watched) {
 	}
 }
 
-// add counts a message. One that somebody decided on after its replay had been dead again.
+// add counts a message.
 func (o *ReplayOutcomes) add(s *watchedState) {
-	if s.status == stateDiscarded || s.status == stateParked {
-		o.Dead++
-		return
-	}
 	*[...]*int64{&o.Delivered, &o.Duplicate, &o.Absorbed, &o.Dead, &o.Open}[s.outcome]++
 }
 

@@ -94,8 +94,12 @@ func TestAWatchFollowsLettersFromOpenToTheirEnd(t *testing.T) {
 		t.Errorf("after discarding: %+v", n)
 	}
 
+	o.now = o.now.Add(time.Second)
 	o.apply(o.plan("", func(p *PlanOptions) { p.MaxReplays = 1 }))
 	n = look(t, o.desk, w)
+	if n.Last.ID != plan.ID {
+		t.Errorf("a plan of nothing is the newest replay: %+v", n.Last)
+	}
 	if n.four() != (counts4{replayed: 6, discarded: 3, parked: 2}) || n.ParkedLately != 2 || n.Replays.Dead != 2 || n.Causes != 0 || n.ReturnedCauses != 0 {
 		t.Errorf("after parking: %+v", n)
 	}
