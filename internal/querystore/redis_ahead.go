@@ -47,6 +47,7 @@ type prefetched struct {
 // aheadSet is what is known of a sorted set: its newest records, newest first, with what was added.
 type aheadSet struct {
 	key     []byte
+	hash    uint64 // of key
 	name    string // the same, while it is being read
 	records []aheadRecord
 	fetched int   // members that were read
@@ -102,34 +103,35 @@ func (a *prefetched) places(n int) []aheadRecord {
 
 // take makes room for a set that is to be read.
 func (a *prefetched) take(key []byte) {
-	_, hash, ok := a.index.find(key, a.at)
+	hash := hashOf(key)
+	_, place, ok := a.index.find(key, hash, a.at)
 	if ok {
 		return
 	}
 	k := len(a.keys)
 	a.keys = append(a.keys, key...)
-	a.index[hash] = int32(len(a.sets))
-	a.sets = append(a.sets, aheadSet{key: a.keys[k:len(a.keys):len(a.keys)]})
+	a.index[place] = int32(len(a.sets))
+	a.sets = append(a.sets, aheadSet{key: a.keys[k:len(a.keys):len(a.keys)], hash: hash})
 }
 
 // get gives a set that was read ahead.
-func (a *prefetched) get(key []byte) *aheadSet {
-	if i, _, ok := a.index.find(key, a.at); ok && a.sets[i].known {
+func (a *prefetched) get(key []byte, hash uint64) *aheadSet {
+	if i, _, ok := a.index.find(key, hash, a.at); ok && a.sets[i].known {
 		return &a.sets[i]
 	}
 	return nil
 }
 
 // added takes in a record that was added to the store.
-func (a *prefetched) added(key []byte, time int64, member []byte) {
-	if set := a.get(key); set != nil {
+func (a *prefetched) added(key []byte, hash uint64, time int64, member []byte) {
+	if set := a.get(key, hash); set != nil {
 		set.put(time, member)
 	}
 }
 
 // drop empties a set.
 func (a *prefetched) drop(key []byte) {
-	if set := a.get(key); set != nil {
+	if set := a.get(key, hashOf(key)); set != nil {
 		set.records, set.fetched, set.whole = set.records[:0], 0, true
 	}
 }
@@ -233,7 +235,7 @@ func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int, ahea
 			return s.read(ctx, sets[i:], page, ahead)
 		}
 		if !set.merged { // later ones are put where they belong when they are added
-			s.out.of(set.key, set.put)
+			s.out.of(set.key, set.hash, set.put)
 			set.merged = true
 		}
 	}
@@ -383,7 +385,8 @@ func (s *redisSection) Walk(key []byte, visit func(r *Record) bool) error {
 	}
 	s.key = appendSetKey(s.key[:0], s.store.opts.KeyPrefix, user, kind)
 	a := &s.ahead
-	set := a.get(s.key)
+	hash := hashOf(s.key)
+	set := a.get(s.key, hash)
 	if set != nil {
 		s.store.counts.ahead.Add(1)
 		err := s.walk(set, kind, rest, visit)
@@ -394,7 +397,7 @@ func (s *redisSection) Walk(key []byte, visit func(r *Record) bool) error {
 	}
 	s.store.counts.alone.Add(1)
 	set = &a.alone
-	set.key = append(set.key[:0], s.key...)
+	set.key, set.hash = append(set.key[:0], s.key...), hash
 	err := s.readMore(set, firstPage)
 	if err == nil {
 		err = s.walk(set, kind, rest, visit)
@@ -407,7 +410,7 @@ func (s *redisSection) Walk(key []byte, visit func(r *Record) bool) error {
 func (a *prefetched) release(set *aheadSet) {
 	clear(set.records)
 	a.free(set, set.bytes)
-	*set = aheadSet{key: set.key, records: set.records[:0]}
+	*set = aheadSet{key: set.key, hash: set.hash, records: set.records[:0]}
 }
 
 // free takes bytes of a set off what is held, but for those that go with others'.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"strconv"
 )
 
 // answers takes in what servers answer to the commands that read ahead, as they send it: a string for each record, as
@@ -110,16 +109,22 @@ func split(answer []byte, dst [][]byte) (members [][]byte, err error) {
 
 // answerLine reads a line of the protocol: a mark, and the number behind it where there is one.
 func answerLine(b []byte) (mark byte, n int, rest []byte, ok bool) {
-	end := bytes.IndexByte(b, '\n')
-	if end < 2 || b[end-1] != '\r' {
+	if len(b) == 0 {
 		return 0, 0, nil, false
 	}
-	mark, rest = b[0], b[end+1:]
-	if mark == '-' {
-		return mark, 0, rest, true
+	mark = b[0]
+	if mark == '-' || len(b) > 1 && b[1] == '-' { // an error; nothing
+		return mark, -1, nil, true
 	}
-	n, err := strconv.Atoi(textOf(b[1 : end-1]))
-	return mark, n, rest, err == nil
+	const mostDigits = 10
+	for i := 1; i < len(b)-1 && i <= mostDigits+1; i++ {
+		if c := b[i]; c >= '0' && c <= '9' && i <= mostDigits {
+			n = 10*n + int(c-'0')
+			continue
+		}
+		return mark, n, b[i+2:], i > 1 && b[i] == '\r' && b[i+1] == '\n'
+	}
+	return 0, 0, nil, false
 }
 
 // answer gives the answer of n bytes at a place of the exchange, and the place of the next one.

@@ -13,15 +13,18 @@ import (
 // keyIndex finds the number of a key. It is emptied and used again.
 type keyIndex map[uint64]int32
 
-// find gives the number of a key, or the place in the index where it belongs.
-func (x keyIndex) find(key []byte, at func(i int32) []byte) (i int32, hash uint64, ok bool) {
-	for hash = xxhash.Sum64(key); ; hash++ {
-		i, ok = x[hash]
+// find gives the number of a key, whose hash is given, or the place in the index where it belongs.
+func (x keyIndex) find(key []byte, hash uint64, at func(i int32) []byte) (i int32, place uint64, ok bool) {
+	for place = hash; ; place++ {
+		i, ok = x[place]
 		if !ok || bytes.Equal(at(i), key) {
-			return i, hash, ok
+			return i, place, ok
 		}
 	}
 }
+
+// hashOf is the hash of a key, for all of a section's indices.
+func hashOf(key []byte) uint64 { return xxhash.Sum64(key) }
 
 // outbox is what was added and not acknowledged yet, by set.
 type outbox struct {
@@ -60,18 +63,18 @@ func (o *outbox) init() {
 }
 
 // add takes in the member at the end of buf, which is the outbox's buffer with it appended.
-func (o *outbox) add(key []byte, time int64, buf []byte) (member []byte) {
+func (o *outbox) add(key []byte, hash uint64, time int64, buf []byte) (member []byte) {
 	member = buf[len(o.buf):len(buf):len(buf)]
 	o.buf = buf
 	n := int32(len(o.members))
 	o.members = append(o.members, outMember{time, textOf(member), -1})
-	i, hash, ok := o.index.find(key, o.at)
+	i, place, ok := o.index.find(key, hash, o.at)
 	if !ok {
 		i = int32(len(o.sets))
 		k := len(o.keys)
 		o.keys = append(o.keys, key...)
 		o.sets = append(o.sets, outSet{key: o.keys[k:len(o.keys):len(o.keys)], first: n, last: n, n: 1})
-		o.index[hash] = i
+		o.index[place] = i
 		return member
 	}
 	set := &o.sets[i]
@@ -85,8 +88,8 @@ func (o *outbox) add(key []byte, time int64, buf []byte) (member []byte) {
 }
 
 // of hands out the members of a set.
-func (o *outbox) of(key []byte, visit func(time int64, member []byte)) {
-	i, _, ok := o.index.find(key, o.at)
+func (o *outbox) of(key []byte, hash uint64, visit func(time int64, member []byte)) {
+	i, _, ok := o.index.find(key, hash, o.at)
 	if !ok || o.sets[i].n == 0 {
 		return
 	}
@@ -97,7 +100,7 @@ func (o *outbox) of(key []byte, visit func(time int64, member []byte)) {
 
 // drop lets go of the members of a set.
 func (o *outbox) drop(key []byte) {
-	if i, _, ok := o.index.find(key, o.at); ok {
+	if i, _, ok := o.index.find(key, hashOf(key), o.at); ok {
 		o.sets[i].n = 0
 	}
 }

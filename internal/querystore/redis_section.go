@@ -214,12 +214,13 @@ func (s *redisSection) locate(key []byte) error {
 
 // added puts the member that was appended to the outbox's buffer where it belongs.
 func (s *redisSection) added(buf []byte, time int64, place Place) {
-	member := s.out.add(s.key, time, buf)
+	hash := hashOf(s.key)
+	member := s.out.add(s.key, hash, time, buf)
 	if int(place.Source) < len(s.covered) {
 		c := &s.covered[place.Source]
 		c.Written = max(c.Written, place.Offset+1)
 	}
-	s.ahead.added(s.key, time, member)
+	s.ahead.added(s.key, hash, time, member)
 }
 
 // Expire implements [Section]: it is remembered for the next writes.
