@@ -41,10 +41,11 @@ type AdminOptions struct {
 // The bounds of the admin server. A profile takes 30 s by default, so writing may take longer.
 const (
 	adminReadHeader  = 5 * time.Second
-	adminRead        = 15 * time.Second
+	adminRead        = 15 * time.Second // of a request with its body
 	adminWrite       = 65 * time.Second
 	adminIdle        = 2 * time.Minute
 	adminHeaderBytes = 16 << 10
+	adminBody        = 5 * time.Second // of the body of an action, once it is allowed
 	adminBodyBytes   = 1 << 20
 	adminConnections = 64
 	adminScrapes     = 4
@@ -62,7 +63,10 @@ type Admin struct {
 	endpoints []endpoint
 }
 
-type endpoint struct{ Path, About string }
+type endpoint struct {
+	Path, About string
+	Link        bool // it can be looked at: GET
+}
 
 // Href is the path relative to the index, so that the page works below a proxy's prefix too.
 func (e endpoint) Href() string { return strings.TrimPrefix(e.Path, "/") }
@@ -85,12 +89,13 @@ func NewAdmin(o AdminOptions) (*Admin, error) {
 	}
 	a.Handle("/livez", "200 while the process gets anywhere, or is kept from it for a known reason", http.HandlerFunc(a.livez))
 	a.Handle("/readyz", "200 when ready, else 503 with every condition that fails", http.HandlerFunc(a.readyz))
-	a.Handle("/statusz", "what the worker does now, as a page or as JSON (Accept, or ?format=json)", http.HandlerFunc(a.statusz))
+	a.Handle("/statusz", "what the worker does now: a page where Accept names text/html, else JSON (or ?format=html, ?format=json)", http.HandlerFunc(a.statusz))
 	if o.PProf {
 		a.handleProfiles()
 	}
 	a.mux.HandleFunc("GET /{$}", a.index)
 	a.mux.HandleFunc("GET /style.css", style)
+	a.mux.HandleFunc("GET /robots.txt", robots)
 	return a, nil
 }
 
@@ -107,7 +112,7 @@ func listenCause(err error) error {
 // are added before Run.
 func (a *Admin) Handle(path, about string, h http.Handler) {
 	a.mux.Handle("GET "+path, h)
-	a.endpoints = append(a.endpoints, endpoint{path, about})
+	a.endpoints = append(a.endpoints, endpoint{path, about, true})
 }
 
 // handleProfiles leaves out /debug/pprof/cmdline: --set may have given a key on the command line.
@@ -128,7 +133,7 @@ func (a *Admin) Close() error { return a.listener.Close() }
 // or the error that ended it.
 func (a *Admin) Run(ctx context.Context) error {
 	server := &http.Server{
-		Handler:           a.listener.busy(headers(http.MaxBytesHandler(a.mux, adminBodyBytes))),
+		Handler:           a.listener.busy(headers(bodies(http.MaxBytesHandler(a.mux, adminBodyBytes)))),
 		ConnState:         a.listener.state,
 		ConnContext:       withConn,
 		ReadHeaderTimeout: adminReadHeader,
@@ -166,6 +171,12 @@ func headers(next http.Handler) http.Handler {
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 		next.ServeHTTP(w, r)
 	})
+}
+
+// robots keeps search engines out of what somebody made public by mistake.
+func robots(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprint(w, "User-agent: *\nDisallow: /\n")
 }
 
 func (a *Admin) livez(w http.ResponseWriter, _ *http.Request) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -135,8 +136,16 @@ func TestStatuszIsAPageForBrowsersAndJSONForPrograms(t *testing.T) {
 			t.Errorf("no status document: %s", body)
 		}
 	}
-	if answer, _ := get(t, c, base+"/statusz?format=json", "text/html"); answer.Header.Get("Content-Type") != "application/json" {
-		t.Error("?format=json gives no JSON")
+	for format, want := range map[string]string{"json": "application/json", "html": "text/html", "": "text/html"} {
+		if answer, _ := get(t, c, base+"/statusz?format="+format, "text/html"); !strings.HasPrefix(answer.Header.Get("Content-Type"), want) {
+			t.Errorf("?format=%s gives %s", format, answer.Header.Get("Content-Type"))
+		}
+	}
+	if answer, _ := get(t, c, base+"/statusz?format=html", "application/json"); !strings.HasPrefix(answer.Header.Get("Content-Type"), "text/html") {
+		t.Error("?format=html gives no page")
+	}
+	if answer, body := get(t, c, base+"/statusz?format=xml", ""); answer.StatusCode != http.StatusBadRequest || !strings.Contains(body, "json or html") {
+		t.Errorf("?format=xml: %d %s", answer.StatusCode, body)
 	}
 }
 
@@ -154,8 +163,21 @@ func TestIndexListsEveryEndpoint(t *testing.T) {
 	if answer, _ := get(t, c, base+"/style.css", ""); answer.StatusCode != 200 {
 		t.Error("no style sheet")
 	}
+	if answer, body := get(t, c, base+"/robots.txt", ""); answer.StatusCode != 200 || body != "User-agent: *\nDisallow: /\n" {
+		t.Errorf("robots.txt: %d %q", answer.StatusCode, body)
+	}
 	if answer, _ := get(t, c, base+"/nothing", ""); answer.StatusCode != 404 {
 		t.Error("unknown paths are not 404")
+	}
+}
+
+func TestIndexNamesActionsWithoutALink(t *testing.T) {
+	a, _, _ := acting(t, "127.0.0.1:0", "")
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	a.mux.ServeHTTP(w, r)
+	if body := w.Body.String(); !strings.Contains(body, `<th scope="row">/act</th><td>POST: acts</td>`) || strings.Contains(body, `href="act"`) {
+		t.Errorf("the index says:\n%s", body)
 	}
 }
 
@@ -195,7 +217,7 @@ func TestActionsOfOtherSitesAreRefused(t *testing.T) {
 	}
 	defer a.Close()
 	calls := 0
-	a.HandleAction(http.MethodPost, "/pause", "stops fetching", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls++ }))
+	a.HandleAction(Action{Method: http.MethodPost, Path: "/pause", About: "stops fetching"}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls++ }))
 	for site, want := range map[string]int{"cross-site": 0, "same-origin": 1} {
 		calls = 0
 		r, _ := http.NewRequest(http.MethodPost, "http://localhost/pause", nil)

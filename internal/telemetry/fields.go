@@ -30,6 +30,7 @@ const (
 	KeyCount       = "count"
 	KeyPath        = "path"
 	KeyAddress     = "address"
+	KeyFrom        = "from"       // the address of a caller
 	KeyDetail      = "detail"     // what a library or a server said
 	KeySuppressed  = "suppressed" // lines of this message left out since the last one
 )

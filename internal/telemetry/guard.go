@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+
+	"go.uber.org/zap"
 )
 
 // SetToken replaces the token that protects actions; empty: none.
@@ -17,17 +19,34 @@ func (a *Admin) local() bool {
 	return ok && addr.IP.IsLoopback()
 }
 
-// HandleAction adds an endpoint that changes something, or shows what probes do not: a user's history.
-// It answers
+// Action is an endpoint that changes something, or shows what probes do not: a user's history.
+type Action struct {
+	Method, Path, About string
+	// Parameters are those that it takes, in the query or as a form. Others are refused, since one that is
+	// misspelt and left out would make the action another one; so are those that come twice or are empty.
+	Parameters []string
+	// JSON: it takes a JSON document as its body, and no form.
+	JSON bool
+}
+
+// ParameterNote is the parameter that says why an action is asked for. It stands in the audit line.
+const ParameterNote = "note"
+
+// noteBytes bounds a parameter of an action, of which notes are the longest.
+const noteBytes = 500
+
+// HandleAction adds an action. It answers
 //
 //   - with a token: to requests that carry it as "Authorization: Bearer TOKEN";
 //   - without one: on the loopback address to whoever calls it by that address or as localhost, and
 //     nowhere else.
 //
-// Requests from other sites' pages are refused in any case.
-func (a *Admin) HandleAction(method, path, about string, h http.Handler) {
-	a.mux.Handle(method+" "+path, http.NewCrossOriginProtection().Handler(a.guard(h)))
-	a.endpoints = append(a.endpoints, endpoint{path, method + ": " + about})
+// Requests from other sites' pages are refused in any case. A call that is allowed leaves an audit line in
+// the log: what, with which parameters, from where, and how it was answered. The body of a JSON document does
+// not stand in it.
+func (a *Admin) HandleAction(act Action, h http.Handler) {
+	a.mux.Handle(act.Method+" "+act.Path, http.NewCrossOriginProtection().Handler(a.guard(a.audited(&act, taking(&act, h)))))
+	a.endpoints = append(a.endpoints, endpoint{act.Path, act.Method + ": " + act.About, false})
 }
 
 func (a *Admin) guard(next http.Handler) http.Handler {
@@ -51,6 +70,36 @@ func (a *Admin) guard(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// audited writes who did what to the log, as the commands that change something do on standard error.
+func (a *Admin) audited(act *Action, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		noted := &notedStatus{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(noted, r)
+		fields := []zap.Field{zap.String(KeyFrom, r.RemoteAddr), Status(noted.status)}
+		for _, name := range act.Parameters {
+			if value := r.Form.Get(name); value != "" && noted.status != http.StatusBadRequest {
+				fields = append(fields, zap.String(name, value))
+			}
+		}
+		a.options.Log.Info("audit: "+act.Method+" "+act.Path+" was called", fields...)
+	})
+}
+
+// notedStatus remembers how a request was answered.
+type notedStatus struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (n *notedStatus) WriteHeader(code int) {
+	n.status = code
+	n.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap is for http.ResponseController.
+func (n *notedStatus) Unwrap() http.ResponseWriter { return n.ResponseWriter }
 
 // sameToken compares in a time that does not depend on where they differ.
 func sameToken(header, token string) bool {

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -20,7 +21,7 @@ func acting(t *testing.T, listen, token string) (a *Admin, calls *int, logs *obs
 	}
 	t.Cleanup(func() { a.Close() })
 	calls = new(int)
-	a.HandleAction(http.MethodPost, "/act", "acts", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { *calls++ }))
+	a.HandleAction(Action{Method: http.MethodPost, Path: "/act", About: "acts"}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { *calls++ }))
 	return a, calls, logs
 }
 
@@ -107,5 +108,85 @@ func TestLivezSaysWhatDoesNotMove(t *testing.T) {
 	alive = false
 	if answer, body := get(t, c, base+"/livez", ""); answer.StatusCode != 503 || body != "not alive\nevents/3 has not moved\n" {
 		t.Errorf("%d %q", answer.StatusCode, body)
+	}
+}
+
+// acts calls an action with a body of a kind.
+func acts(a *Admin, target, kind, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1"+target, strings.NewReader(body))
+	if kind != "" {
+		r.Header.Set("Content-Type", kind)
+	}
+	w := httptest.NewRecorder()
+	a.mux.ServeHTTP(w, r)
+	return w
+}
+
+func TestActionsTakeWhatTheyKnowAndNothingElse(t *testing.T) {
+	a, plain, _ := acting(t, "127.0.0.1:0", "")
+	named, told := 0, 0
+	a.HandleAction(Action{Method: http.MethodPost, Path: "/named", Parameters: []string{"application", ParameterNote}}, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.FormValue("application") == "default" {
+			named++
+		}
+	}))
+	a.HandleAction(Action{Method: http.MethodPost, Path: "/told", JSON: true}, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); string(body) == "{}" {
+			told++
+		}
+	}))
+	const form = "application/x-www-form-urlencoded"
+	for _, c := range []struct {
+		target, kind, body string
+		want               int
+		says               string
+	}{
+		{"/act", "", "", 200, ""},
+		{"/act?x=1", "", "", 400, "takes none"},
+		{"/act?", "", "", 200, ""},
+		{"/act", form, "x=1", 400, "takes none"},
+		{"/named?application=default", "", "", 200, ""},
+		{"/named", form, "application=default", 200, ""},
+		{"/named", form + "; charset=utf-8", "application=default", 200, ""},
+		{"/named?application=default", form, "", 200, ""},
+		{"/named?aplication=default", "", "", 400, `no parameter "aplication"; /named takes application, note`},
+		{"/named?application=", "", "", 400, "application is empty"},
+		{"/named?application", "", "", 400, "application is empty"},
+		{"/named?application=%20", "", "", 400, "application is empty"},
+		{"/named?application=default", form, "application=default", 400, "2 times"},
+		{"/named?application=default;x", "", "", 400, "cannot be read"},
+		{"/named", "application/json", `{"application":"default"}`, 400, "as a form"},
+		{"/named", "", "application=default", 400, "as a form"},
+		{"/named", form, `{"application":"default"}`, 400, "no parameter"},
+		{"/told", "application/json", "{}", 200, ""},
+		{"/told", form, "{}", 200, ""},
+		{"/told?userToken=u", "", "{}", 400, "takes none"},
+	} {
+		*plain, named, told = 0, 0, 0
+		w := acts(a, c.target, c.kind, c.body)
+		if calls := *plain + named + told; w.Code != c.want || !strings.Contains(w.Body.String(), c.says) || (calls == 1) != (c.want == 200) {
+			t.Errorf("%+v: %d %s, called %d times", c, w.Code, w.Body, calls)
+		}
+	}
+}
+
+func TestActionsLeaveAnAuditLine(t *testing.T) {
+	a, _, logs := acting(t, "127.0.0.1:0", "")
+	a.HandleAction(Action{Method: http.MethodPost, Path: "/named", Parameters: []string{"application", ParameterNote}}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusConflict)
+	}))
+	acts(a, "/named?application=default&note=why", "", "")
+	list := logs.FilterMessage("audit: POST /named was called").All()
+	if len(list) != 1 {
+		t.Fatalf("%d lines", len(list))
+	}
+	said := list[0].ContextMap()
+	if said["application"] != "default" || said[ParameterNote] != "why" || said[KeyStatus] != int64(http.StatusConflict) || said[KeyFrom] != "192.0.2.1:1234" {
+		t.Errorf("%v", said)
+	}
+	a.SetToken("t0ken")
+	acts(a, "/named?note=refused", "", "")
+	if n := logs.FilterMessageSnippet("audit").Len(); n != 1 {
+		t.Errorf("a call that is not allowed leaves a line: anybody could fill the log: %d", n)
 	}
 }

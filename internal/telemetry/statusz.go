@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"fmt"
 	"html/template"
 	"mime"
 	"net/http"
@@ -59,7 +60,20 @@ type statusDocument struct {
 	Status any `json:"status,omitempty"`
 }
 
+// statusz gives the page to those who ask for HTML, as browsers do, and JSON to all others: curl and
+// programs, which take anything, can use that and not the page.
 func (a *Admin) statusz(w http.ResponseWriter, r *http.Request) {
+	kind := prefers(r, "application/json", "text/html")
+	switch format := r.FormValue("format"); format {
+	case "":
+	case "json":
+		kind = "application/json"
+	case "html":
+		kind = "text/html"
+	default:
+		http.Error(w, fmt.Sprintf("there is no format %.100q: want json or html", format), http.StatusBadRequest)
+		return
+	}
 	doc := statusDocument{Schema: "eventworker.status/v1", Version: a.options.Version}
 	doc.Ready, doc.Conditions = a.options.Health.Ready()
 	if a.options.Status != nil {
@@ -68,7 +82,7 @@ func (a *Admin) statusz(w http.ResponseWriter, r *http.Request) {
 	if a.options.Page != nil {
 		doc.Overview = a.options.Page()
 	}
-	if r.FormValue("format") == "json" || prefers(r, "application/json", "text/html") == "application/json" {
+	if kind == "application/json" {
 		writeJSON(w, http.StatusOK, doc)
 		return
 	}

@@ -84,7 +84,7 @@ type SkipAnswer struct {
 	Schema    string `json:"schema"` // eventworker.skip/v1
 	Done      bool   `json:"done"`
 	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
+	Partition int32  `json:"partition"` // -1, like Offset: the call named none
 	Offset    int64  `json:"offset"`
 	// Message says what happened or why nothing did.
 	Message string `json:"message"`
@@ -100,13 +100,12 @@ func (w *Worker) handleSkip(rw http.ResponseWriter, r *http.Request) {
 	if answer.Topic == "" && len(w.cfg.Kafka.Topics) == 1 {
 		answer.Topic = w.cfg.Kafka.Topics[0]
 	}
-	partition, err1 := strconv.ParseInt(r.FormValue("partition"), 10, 32)
-	offset, err2 := strconv.ParseInt(r.FormValue("offset"), 10, 64)
+	partition, offset := count(r.FormValue("partition"), 32), count(r.FormValue("offset"), 64)
 	answer.Partition, answer.Offset = int32(partition), offset
 	code := http.StatusOK
 	switch {
-	case answer.Topic == "" || err1 != nil || err2 != nil:
-		code, answer.Message = http.StatusBadRequest, "want topic (where there are several), partition and offset, both numbers"
+	case answer.Topic == "" || partition < 0 || offset < 0:
+		code, answer.Message = http.StatusBadRequest, "want topic (where there are several), partition and offset, both numbers from 0"
 	default:
 		ctx, cancel := context.WithTimeout(r.Context(), skipTimeout)
 		defer cancel()
@@ -120,6 +119,15 @@ func (w *Worker) handleSkip(rw http.ResponseWriter, r *http.Request) {
 	rw.Header().Set("Content-Type", "application/json")
 	rw.WriteHeader(code)
 	_ = json.NewEncoder(rw).Encode(answer) // a reader that went away is no failure of ours
+}
+
+// count reads a number from 0 that fits into so many bits; -1: it is none.
+func count(text string, bits int) int64 {
+	n, err := strconv.ParseInt(text, 10, bits)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
 }
 
 // Skip dead-letters the oldest unsettled message of a partition, whose offset must be the one given, so

@@ -77,6 +77,11 @@ func TestTheOneMessageThatHoldsUpAPartitionCanBeDeadLettered(t *testing.T) {
 			if status, _ := run.skip("partition=0"); status != http.StatusBadRequest {
 				t.Errorf("without an offset: %d", status)
 			}
+			for _, wrong := range []string{"partition=0&offset=99999999999999999999", "partition=0&offset=-1", "partition=4294967296&offset=0", "partition=x&offset=0"} {
+				if status, a := run.skip(wrong); status != http.StatusBadRequest || a.Done || a.Offset > 0 || a.Partition > 0 {
+					t.Errorf("%s: %d %+v", wrong, status, a)
+				}
+			}
 			if n := len(w.letters()); n != 0 {
 				t.Fatalf("%d dead letters before anything was skipped", n)
 			}

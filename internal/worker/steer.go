@@ -10,6 +10,7 @@ import (
 
 	"eventworker/internal/config"
 	"eventworker/internal/insights"
+	"eventworker/internal/telemetry"
 )
 
 // steering is why fetching is paused for the sake of delivery; empty: it is not.
@@ -121,8 +122,11 @@ func (w *Worker) allPaused() bool {
 // handlePauses adds POST /pause and POST /resume to the admin server, for all applications or for the
 // one that ?application= names. A pause lasts until it is taken back or the process ends.
 func (w *Worker) handlePauses() {
-	w.admin.HandleAction(http.MethodPost, "/pause", "stops delivery (?application=NAME: of one application), and fetching once nothing else has traffic", w.changePause((*insights.Application).Pause))
-	w.admin.HandleAction(http.MethodPost, "/resume", "takes /pause back", w.changePause((*insights.Application).Resume))
+	add := func(path, about string, change func(*insights.Application) bool) {
+		w.admin.HandleAction(telemetry.Action{Method: http.MethodPost, Path: path, About: about, Parameters: []string{"application", telemetry.ParameterNote}}, w.changePause(change))
+	}
+	add("/pause", "stops delivery (?application=NAME: of one application), and fetching once nothing else has traffic; ?note= says why, for the log", (*insights.Application).Pause)
+	add("/resume", "takes /pause back (?application=, ?note=)", (*insights.Application).Resume)
 }
 
 // pauseState is what both answer.

@@ -128,6 +128,20 @@ func TestPauseAndResumeByHand(t *testing.T) {
 	if status, _ := run.post("/pause?application=" + url.QueryEscape("none such")); status != http.StatusNotFound {
 		t.Errorf("an application that is not there: %d", status)
 	}
+	for _, wrong := range []string{"/pause?aplication=default", "/pause?application=", "/resume?application=other&application=default", "/pause?note=%zz", "/pause?application=default;other",
+		"/pause?note=" + strings.Repeat("x", 501)} {
+		if status, _ := run.post(wrong); status != http.StatusBadRequest || run.Status().Applications[0].Paused {
+			t.Errorf("%s: %d", wrong, status)
+		}
+	}
+	if status, _ := run.post("/pause?application=other&note=a%20bad%20deploy%0a"); status != 200 {
+		t.Errorf("/pause with a note: %d", status)
+	}
+	run.post("/resume")
+	audit := run.logs.FilterMessage("audit: POST /pause was called").All()
+	if last := line(&audit[len(audit)-1]); !strings.Contains(last, "from=127.0.0.1:") || !strings.Contains(last, "note=a bad deploy\n") || !strings.Contains(last, "application=other") || !strings.Contains(last, "status=200") {
+		t.Errorf("the audit line says %s", last)
+	}
 	if status, _ := run.get("/pause"); status != http.StatusMethodNotAllowed {
 		t.Errorf("GET /pause: %d", status)
 	}

@@ -424,12 +424,15 @@ func codeOf(err error) int {
 	return http.StatusBadRequest
 }
 
-// readBody reads a small JSON object with known keys only.
+// readBody reads a small JSON object with known keys only, and nothing after it.
 func readBody(r *http.Request, into any) error {
 	dec := json.NewDecoder(io.LimitReader(r.Body, 64<<10))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {
 		return errors.New("want a JSON object in the body; it has a mistake, or a key that is not known")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("want one JSON object in the body, and nothing after it")
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func TestStoreUserShowsTheHistoryAndWhatAnObjectTakes(t *testing.T) {
 	if h := asked[UserHistory](run, StoreUserPath, `{"userToken":"nobody"}`, 200); len(h.Impressions)+len(h.Clicks) != 0 {
 		t.Errorf("%+v", h)
 	}
-	for _, wrong := range []string{`{}`, `{"userToken":"not valid"}`, `{"userToken":"u","application":"strange"}`, `{"token":"u"}`, `u`} {
+	for _, wrong := range []string{`{}`, `{"userToken":"not valid"}`, `{"userToken":"u","application":"strange"}`, `{"token":"u"}`, `u`, `{"userToken":"u"} and more`, `{"userToken":"u"}{"userToken":"v"}`} {
 		if e := asked[AdminError](run, StoreUserPath, wrong, 400); e.Error == "" || strings.Contains(e.Error, "not valid\"") {
 			t.Errorf("%s: %+v", wrong, e)
 		}

@@ -199,12 +199,18 @@ func (w *Worker) newAdmin() error {
 		return err
 	}
 	w.handlePauses()
-	w.admin.HandleAction(http.MethodPost, SkipPath, "dead-letters the oldest unsettled message of a partition (?topic=&partition=&offset=)", http.HandlerFunc(w.handleSkip))
-	w.admin.HandleAction(http.MethodPost, StoreUserPath, "what the store holds of a user, and which impression an object takes (JSON: application, userToken, objectID, at)", http.HandlerFunc(w.handleStoreUser))
-	w.admin.HandleAction(http.MethodPost, ForgetPath, "removes what a user left, and lets nothing older count any more (JSON: userToken)", http.HandlerFunc(w.handleForget))
-	if w.opts.Load != nil {
-		w.admin.HandleAction(http.MethodPost, ReloadPath, "reads the configuration again and takes what may change without a restart", http.HandlerFunc(w.handleReload))
+	act := func(path string, h http.HandlerFunc, about string, parameters ...string) {
+		w.admin.HandleAction(telemetry.Action{Method: http.MethodPost, Path: path, About: about, Parameters: parameters}, h)
 	}
+	act(SkipPath, w.handleSkip, "dead-letters the oldest unsettled message of a partition (?topic=&partition=&offset=&note=)", "topic", "partition", "offset", telemetry.ParameterNote)
+	if w.opts.Load != nil {
+		act(ReloadPath, w.handleReload, "reads the configuration again and takes what may change without a restart")
+	}
+	told := func(path string, h http.HandlerFunc, about string) {
+		w.admin.HandleAction(telemetry.Action{Method: http.MethodPost, Path: path, About: about, JSON: true}, h)
+	}
+	told(StoreUserPath, w.handleStoreUser, "what the store holds of a user, and which impression an object takes (JSON: application, userToken, objectID, at)")
+	told(ForgetPath, w.handleForget, "removes what a user left, and lets nothing older count any more (JSON: userToken)")
 	return nil
 }
 
