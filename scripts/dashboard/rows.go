@@ -128,7 +128,12 @@ func stuckRow() row {
 }
 
 func refusedRow() row {
-	return row{title: "What is refused?", panels: []view{
+	return row{title: "What is refused?", panels: append(refusals(), readBack()...)}
+}
+
+// refusals are what the workers say.
+func refusals() []view {
+	return []view{
 		{
 			id: 20, title: "Dead letters per minute, by reason", width: 8, unit: "short", stack: true,
 			good: "none, or a steady trickle that somebody has looked at.",
@@ -159,6 +164,12 @@ func refusedRow() row {
 			act:  "standing still: see the partitions. How a replay went, and what became dead again: eventworker dlq verify ID. Only topics with replay in their names are shown.",
 			draw: []query{{`sum by (topic) (eventworker_partition_lag_messages{job=~"$job",instance=~"$instance",topic=~".*replay.*"})`, "{{topic}}"}},
 		},
+	}
+}
+
+// readBack are what eventworker dlq watch says.
+func readBack() []view {
+	return []view{
 		{
 			id: 46, title: "Open dead letters that can soon no longer be replayed", width: 8, unit: "short", steps: levels(1, 1000),
 			good: "none: each letter was replayed or discarded in time.",
@@ -216,7 +227,7 @@ func refusedRow() row {
 				{`max(eventworker_dead_letter_scan_duration_seconds` + watched + `)`, "time"},
 			},
 		},
-	}}
+	}
 }
 
 // needsWatch says who gives a panel its numbers.
