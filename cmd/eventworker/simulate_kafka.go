@@ -78,12 +78,25 @@ func (b *broker) prepare(ctx context.Context, s *simulation, topics []string) er
 		case err == nil:
 			return s.fit(topics, counts)
 		case !waitsForLeader(err) && !created:
-			return fmt.Errorf("the broker does not answer: %w", err)
+			return b.noAnswer(s, err)
 		}
 		if err := sleepUntil(ctx, time.Now().Add(simulateRetryEvery)); err != nil {
 			return err
 		}
 	}
+}
+
+// noAnswer names the addresses that were asked. The library's errors begin with the name of its method,
+// which means nothing to a person.
+func (b *broker) noAnswer(s *simulation, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	if inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "kafka.(*Client).") {
+		err = inner
+	}
+	return failIn(categoryNetwork, "eventworker simulate --brokers HOST:PORT ...",
+		"no broker answers at %s, which --brokers names: %w", strings.Join(s.brokers, ", "), err)
 }
 
 // waitsForLeader are errors that pass by themselves and say that nothing was written.
