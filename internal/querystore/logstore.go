@@ -16,6 +16,9 @@ import (
 type Options struct {
 	// Path is the folder of the disk store; it is made if it is missing. No default.
 	Path string
+	// Owner is whose the folder is. The first one to open a section names itself in the folder, which is then
+	// refused to any other. Without one the folder is opened whoever it belongs to: for tools.
+	Owner Owner
 	// Memory is how much recent history (disk) or all history (memory) is kept in memory, in
 	// bytes, shared equally by the open sections; 32 MiB by default. Each section takes at least
 	// 256 KiB, whatever the number of sections. The index of users comes on top: 10 to 15 bytes a user, twice
@@ -65,9 +68,10 @@ func (o Options) withDefaults() Options {
 // sections go when all they hold is older than what Expire of another section names, in memory
 // also when another section takes their place.
 type LogStore struct {
-	home home
-	opts Options
-	lock *os.File // nil in memory
+	home  home
+	opts  Options
+	lock  *os.File // nil in memory
+	claim claim    // written under mu
 
 	mu     sync.Mutex
 	logs   map[int32]*impressionLog // open, opening (nil) and parked
@@ -82,7 +86,7 @@ type LogStore struct {
 var _ Store = (*LogStore)(nil)
 
 // OpenDisk opens the store in the folder opts.Path and locks it. It returns a [LockedError] if
-// another process uses it.
+// another process uses it, and an [OwnerError] if it is another group's.
 func OpenDisk(opts Options) (*LogStore, error) {
 	opts = opts.withDefaults()
 	if opts.Path == "" {
@@ -97,6 +101,10 @@ func OpenDisk(opts Options) (*LogStore, error) {
 	}
 	s := NewMemory(opts)
 	s.lock = lock
+	if err := s.checkOwner(); err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -159,6 +167,9 @@ func (s *LogStore) load(task int32) (*impressionLog, error) {
 		return l, nil
 	}
 	dir := filepath.Join(s.opts.Path, fmt.Sprintf("task-%05d", task))
+	if err := s.takeFolder(dir); err != nil {
+		return nil, &IOError{Task: task, Op: "create", Path: filepath.Join(s.opts.Path, ownerFile), Err: err}
+	}
 	if err := os.Mkdir(dir, 0o700); err == nil {
 		err = s.opts.files.syncDir(s.opts.Path)
 		if err != nil {

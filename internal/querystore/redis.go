@@ -43,6 +43,8 @@ type RedisOptions struct {
 	KeyPrefix string
 	// Group is the consumer group that the prefix belongs to.
 	Group string
+	// Delivery is the mode in which the group delivers, which the prefix belongs to, too (see [Owner]); "send" by default.
+	Delivery string
 	// DialTimeout bounds the making of a connection, Timeout one exchange on it; 2 s by default. A call
 	// of a section takes at most a few of them.
 	DialTimeout, Timeout time.Duration
@@ -68,6 +70,9 @@ func (o RedisOptions) withDefaults() RedisOptions {
 	}
 	if o.KeyPrefix == "" {
 		o.KeyPrefix = "eventworker:"
+	}
+	if o.Delivery == "" {
+		o.Delivery = "send"
 	}
 	if o.DialTimeout <= 0 {
 		o.DialTimeout = 2 * time.Second

@@ -237,27 +237,45 @@ func (s *RedisStore) checkPolicy(ctx context.Context, node *redis.Client) error 
 	return nil
 }
 
-// checkOwner makes sure that the prefix is this group's, and its layout the known one.
+// checkOwner makes sure that the prefix is this group's, in this mode of delivery, and its layout the known one.
 func (s *RedisStore) checkOwner(ctx context.Context, client redis.UniversalClient, claim bool) error {
 	key := s.opts.KeyPrefix + keyStore
-	var cmds []redis.Cmder
+	var names []string
 	if claim {
-		cmds = append(cmds, redis.NewBoolCmd(ctx, "hsetnx", key, "group", s.opts.Group), redis.NewBoolCmd(ctx, "hsetnx", key, "layout", layoutVersion))
+		names = []string{"group", s.opts.Group, "layout", layoutVersion}
 	}
-	values := redis.NewMapStringStringCmd(ctx, "hgetall", key)
-	if err := s.run(ctx, client, append(cmds, values)); err != nil {
-		return err
-	}
-	have := values.Val()
+	have, err := s.owner(ctx, client, names...)
 	switch {
+	case err != nil:
+		return err
 	case !claim && len(have) == 0: // the first worker takes it
 		return nil
 	case have["layout"] != layoutVersion:
 		return &UnfitError{fmt.Sprintf("the keys at key_prefix %q are of layout %s, this program knows %s: give it a prefix of its own", s.opts.KeyPrefix, have["layout"], layoutVersion)}
 	case have["group"] != s.opts.Group:
 		return &UnfitError{fmt.Sprintf("key_prefix %q belongs to consumer group %q: give group %q a prefix of its own; if the group was only renamed: HSET %s group %s", s.opts.KeyPrefix, have["group"], s.opts.Group, key, s.opts.Group)}
+	case have["delivery"] == "" && claim: // not before the group is known to be this one: earlier versions named no more
+		if have, err = s.owner(ctx, client, "delivery", s.opts.Delivery); err != nil {
+			return err
+		}
+	}
+	if mode := have["delivery"]; mode != "" && mode != s.opts.Delivery {
+		return &UnfitError{fmt.Sprintf("key_prefix %q belongs to group %q with delivery.mode %s, and this worker has %s: it would take what that one delivered for its own; give shadow mode a group and a prefix of its own, or remove the keys at this prefix (what the store lacks is read again from Kafka)",
+			s.opts.KeyPrefix, have["group"], mode, s.opts.Delivery)}
 	}
 	return nil
+}
+
+// owner is what the prefix says of its owner, after the fields that it lacks were set: names and values.
+func (s *RedisStore) owner(ctx context.Context, client redis.UniversalClient, lacking ...string) (map[string]string, error) {
+	key := s.opts.KeyPrefix + keyStore
+	var cmds []redis.Cmder
+	for i := 0; i+1 < len(lacking); i += 2 {
+		cmds = append(cmds, redis.NewBoolCmd(ctx, "hsetnx", key, lacking[i], lacking[i+1]))
+	}
+	have := redis.NewMapStringStringCmd(ctx, "hgetall", key)
+	err := s.run(ctx, client, append(cmds, have))
+	return have.Val(), err
 }
 
 // masters are the nodes among which the keys are spread, as of a moment ago.

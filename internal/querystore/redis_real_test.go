@@ -405,6 +405,8 @@ func TestRedisThatCannotServeIsRefused(t *testing.T) {
 	}
 	other := taken
 	other.Group = "h"
+	shadow := taken
+	shadow.Delivery = "shadow"
 	braces := taken
 	braces.KeyPrefix = "{a}:"
 	for name, c := range map[string]struct {
@@ -413,6 +415,7 @@ func TestRedisThatCannotServeIsRefused(t *testing.T) {
 	}{
 		"evicts":  {redisOptions(evicting.Addr), "allkeys-lru"},
 		"group":   {other, `belongs to consumer group "g"`},
+		"mode":    {shadow, "delivery.mode send"},
 		"braces":  {braces, "key_prefix"},
 		"address": {RedisOptions{}, "addresses"},
 	} {
@@ -427,6 +430,29 @@ func TestRedisThatCannotServeIsRefused(t *testing.T) {
 		var unfit *UnfitError
 		if !errors.As(err, &unfit) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Earlier versions named the group only. Whoever is refused leaves nothing there that would bind the owner.
+func TestAPrefixOfAnEarlierVersionIsAdoptedByItsGroupOnly(t *testing.T) {
+	opts := redisOptions(realtest.Redis(t))
+	c := redis.NewClient(&redis.Options{Addr: opts.Addresses[0]})
+	defer c.Close()
+	if err := c.HSet(t.Context(), opts.KeyPrefix+keyStore, "group", opts.Group, "layout", layoutVersion).Err(); err != nil {
+		t.Fatal(err)
+	}
+	trial := opts
+	trial.Group, trial.Delivery = "trial", "shadow"
+	shadow := opts
+	shadow.Delivery = "shadow"
+	for i, step := range []struct {
+		opts RedisOptions
+		says string
+	}{{trial, "belongs to consumer group"}, {opts, ""}, {shadow, "delivery.mode send"}, {opts, ""}} {
+		err := newRedis(t, step.opts).Check(t.Context())
+		if err == nil && step.says != "" || err != nil && (step.says == "" || !strings.Contains(err.Error(), step.says)) {
+			t.Errorf("step %d: %v, want %q", i, err, step.says)
 		}
 	}
 }

@@ -23,7 +23,7 @@ func RedisOptions(c *config.Config) (querystore.RedisOptions, error) {
 	o := querystore.RedisOptions{
 		Addresses: r.Addresses, Mode: r.Mode, Database: r.Database, SentinelMaster: r.SentinelMaster,
 		Username: r.Username, SentinelUsername: r.SentinelUsername, TLS: secure,
-		KeyPrefix: r.KeyPrefix, Group: c.Kafka.Group, DialTimeout: r.DialTimeout, Timeout: r.Timeout,
+		KeyPrefix: r.KeyPrefix, Group: c.Kafka.Group, Delivery: c.Delivery.Mode, DialTimeout: r.DialTimeout, Timeout: r.Timeout,
 		Reach: longestWindow(c), Standstill: r.Standstill, Shared: !c.Kafka.Copartitioned, Memory: int64(c.Store.Memory),
 	}
 	if r.Password != "" || r.PasswordFile != "" {

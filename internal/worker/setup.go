@@ -104,7 +104,8 @@ func JoinConfig(c *config.Config) *join.Config {
 
 func (w *Worker) openStore() error {
 	c := &w.cfg.Store
-	o := querystore.Options{Path: c.Path, Memory: int64(c.Memory), Log: w.log.Named("store")}
+	o := querystore.Options{Path: c.Path, Memory: int64(c.Memory), Log: w.log.Named("store"),
+		Owner: querystore.Owner{Group: w.cfg.Kafka.Group, Mode: w.cfg.Delivery.Mode}}
 	switch c.Kind {
 	case "disk":
 		disk, err := querystore.OpenDisk(o)
