@@ -11,7 +11,8 @@ import (
 //
 // What a fetch may bring is reserved before it is asked for; what it brought replaces the reservation.
 // Bytes that are already there are counted whether or not they fit (take), so that the bound may be
-// passed by a batch per partition that held nothing.
+// passed by a batch per partition that held nothing. A record that was detached, [Chunk.Detach], is not
+// held in this sense: whoever detaches bounds what waits by [Partition.SetWaiting].
 type Budget struct {
 	total, kept int64
 	used, other atomic.Int64 // other: the part of used that is not of shown partitions

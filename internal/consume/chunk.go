@@ -50,7 +50,8 @@ type Chunk struct {
 	state   atomic.Int64
 	fetched time.Time
 	tag     atomic.Pointer[any]
-	cursor  int // of the tracker: the first record not known to be settled
+	cursor  int  // of the tracker: the first record not known to be settled
+	copies  bool // a record was detached; read once all records are settled
 
 	memory   chunkMemory
 	bufBytes int64 // what memory.buffers count in the budget
@@ -113,7 +114,12 @@ func (c *Chunk) Detach(i int) {
 	}
 	r := &c.Records[i]
 	size := copySize(r)
+	if !c.copies {
+		c.copies = true
+		c.Partition.kept.Add(c.recBytes)
+	}
 	c.Partition.hold(size)
+	c.Partition.kept.Add(size)
 	copyRecord(r)
 	c.detached[word].Or(bit)
 	c.subtract(1)
@@ -141,10 +147,23 @@ func (c *Chunk) subtract(d int64) {
 	if after>>32 == 0 && before>>32 != 0 {
 		c.memory.freeRecords()
 		c.Partition.unhold(c.recBytes)
+		if c.copies {
+			c.Partition.letGo(c.recBytes)
+		}
 	}
 }
 
-func (c *Chunk) releaseCopy(i int) { c.Partition.unhold(copySize(&c.Records[i])) }
+func (c *Chunk) releaseCopy(i int) {
+	size := copySize(&c.Records[i])
+	c.Partition.unhold(size)
+	c.Partition.letGo(size)
+}
+
+// CopyBytes is what record i counts in the budget once it is detached; it must not be settled yet.
+func (c *Chunk) CopyBytes(i int) int64 { return copySize(&c.Records[i]) }
+
+// RecordBytes is what the records themselves count in the budget, until all of them are settled.
+func (c *Chunk) RecordBytes() int64 { return c.recBytes }
 
 // firstUnsettled is the offset of the first record that is not settled, or next.
 func (c *Chunk) firstUnsettled() int64 {
@@ -168,8 +187,11 @@ func (c *Chunk) firstUnsettled() int64 {
 // count is the number of records, which Records cannot tell any more once they are settled.
 func (c *Chunk) count() int { return len(c.Records) }
 
+// copyOverhead is about what whoever keeps a copy needs to find it again.
+const copyOverhead = 200
+
 func copySize(r *Record) int64 {
-	n := int64(len(r.Key)+len(r.Value)) + int64(len(r.Headers))*headerSize
+	n := copyOverhead + int64(len(r.Key)+len(r.Value)) + int64(len(r.Headers))*headerSize
 	for i := range r.Headers {
 		n += int64(len(r.Headers[i].Value))
 	}

@@ -100,7 +100,13 @@ func (f *fetcher) plan(now time.Time) (pl plan) {
 		if p.leader.Load() != f.broker {
 			continue
 		}
-		if c.paused.Load() || p.waiting.Load() {
+		if c.paused.Load() {
+			p.unknown()
+			continue
+		}
+		if p.waiting.Load() {
+			c.counters.budgetWaits.Add(1)
+			leftOut = true
 			p.unknown()
 			continue
 		}

@@ -34,6 +34,7 @@ type Partition struct {
 	waiting  atomic.Bool
 	pinned   atomic.Int32 // chunks whose buffer is held
 	held     atomic.Int64 // bytes counted in the budget for this partition
+	kept     atomic.Int64 // of held: what belongs to detached records
 	wanted   atomic.Bool  // the fetcher left it out because its queue was full
 	busy     atomic.Bool  // a fetcher is at it: leaders may change under way, and two must not fetch it
 
@@ -116,7 +117,9 @@ func (p *Partition) EndKnown() bool { return p.endKnown }
 func (p *Partition) CommitMetadata() string { return p.metadata }
 
 // SetWaiting stops or resumes the fetching of this partition, such as when its messages wait for
-// other partitions and hold their share of the budget.
+// other partitions and hold their share of the budget. A detached record does not pin its chunk, so
+// without it a partition whose records are all detached would count as one that holds nothing, which may
+// always take one batch more.
 func (p *Partition) SetWaiting(waiting bool) {
 	if p.waiting.Swap(waiting) && !waiting {
 		p.wake()
@@ -125,6 +128,14 @@ func (p *Partition) SetWaiting(waiting bool) {
 
 // Waiting says what SetWaiting said last.
 func (p *Partition) Waiting() bool { return p.waiting.Load() }
+
+// letGo notes that detached records gave bytes back.
+func (p *Partition) letGo(n int64) {
+	p.kept.Add(-n)
+	if p.task.awaited.Load() {
+		p.task.notify()
+	}
+}
 
 // deliver queues a chunk (nil: the fetch held no message) and moves the position to next.
 func (p *Partition) deliver(c *Chunk, next int64) {
@@ -154,6 +165,9 @@ func (p *Partition) unhold(n int64) {
 	p.budget.release(p.shown, n)
 }
 
+// Kept is this partition's part of [Task.Kept].
+func (p *Partition) Kept() int64 { return p.kept.Load() }
+
 // unknown notes that the end is not known any more, and wakes the task if it was.
 func (p *Partition) unknown() {
 	if p.live.Swap(false) {
@@ -166,10 +180,25 @@ type Task struct {
 	Number     int32
 	Partitions []*Partition
 	wake       chan struct{}
+	awaited    atomic.Bool // somebody waits for detached records to be settled
 }
 
-// Wake gives a token when a chunk was queued or AtEnd of a partition changed.
+// Wake gives a token when a chunk was queued or AtEnd of a partition changed, and after
+// [Task.AwaitRoom] when detached records were settled.
 func (t *Task) Wake() <-chan struct{} { return t.wake }
+
+// Kept is how many bytes of the budget detached records of the task hold: their copies, and the record
+// slices of their chunks. They do so until they are settled.
+func (t *Task) Kept() (n int64) {
+	for _, p := range t.Partitions {
+		n += p.kept.Load()
+	}
+	return n
+}
+
+// AwaitRoom says whether Wake is to tell when [Task.Kept] shrinks. Called before Kept is read, nothing
+// that shrinks it afterwards is missed.
+func (t *Task) AwaitRoom(await bool) { t.awaited.Store(await) }
 
 func (t *Task) notify() {
 	select {

@@ -71,9 +71,11 @@ type PartitionStatus struct {
 	Oldest      *OldestStatus `json:",omitempty"`
 	QueuedBytes int64         // fetched and not yet popped
 	HeldBytes   int64         // counted in the budget
-	Waiting     bool
-	AtEnd       bool
-	Error       string
+	KeptBytes   int64         // of HeldBytes: of messages that waited, until they are settled
+	// Waiting: it is not fetched, see [Partition.SetWaiting].
+	Waiting bool
+	AtEnd   bool
+	Error   string
 }
 
 // OldestStatus is what holds up a partition's frontier.
@@ -106,7 +108,7 @@ func (c *Consumer) Status() Status {
 		ps := PartitionStatus{
 			Topic: p.Topic, Partition: p.ID, Leader: p.leader.Load(), Start: p.start, Committed: p.committed.Load(),
 			Frontier: p.Frontier(), Next: p.position.Load(), End: p.End(), QueuedBytes: p.queued.Load(), HeldBytes: p.held.Load(),
-			Waiting: p.Waiting(), AtEnd: p.AtEnd(),
+			KeptBytes: p.kept.Load(), Waiting: p.Waiting(), AtEnd: p.AtEnd(),
 		}
 		ps.Lag = max(0, ps.End-ps.Frontier)
 		ps.setLagTimes(p.lagTimes(ps.Frontier, oldest, held))
@@ -237,7 +239,8 @@ type Stats struct {
 	Commits        int64
 	CommitErrors   int64
 	Generations    int64
-	// BudgetWaits counts partitions left out of a fetch because the budget had no room.
+	// BudgetWaits counts partitions left out of a fetch because the budget had no room, or none for more
+	// that waits.
 	BudgetWaits int64
 }
 

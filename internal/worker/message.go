@@ -31,6 +31,8 @@ type progress struct {
 	// left counts the events of each message that have no outcome yet; above kindShift is their type, and
 	// above that are the bits of skip.go.
 	left []atomic.Int32
+	// waits counts the messages that wait in the join; the task's goroutine's own.
+	waits int
 
 	span trace.SpanContext // of the chunk; invalid without tracing
 

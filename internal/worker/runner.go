@@ -31,6 +31,7 @@ type runner struct {
 	trails   []*trail        // by partition
 	restores []*restoreRange // by partition; nil: nothing is read again
 	waiting  atomic.Int64
+	waits    waits
 	failing  bool // the store refused the last try
 
 	way     leg // through the chunk that is being read, of partition at
@@ -63,6 +64,7 @@ type outcome struct {
 
 func (w *Worker) newRunner(g *generation, source *consume.Task, section querystore.Section) *runner {
 	r := &runner{w: w, g: g, source: source, section: section, poke: make(chan struct{}, 1), skips: make(chan skipOrder), asks: make(chan func())}
+	r.waits.limit = waitLimit(int64(w.cfg.Memory.Budget), len(g.source.Tasks))
 	var sources []join.SourceConfig
 	for _, p := range source.Partitions {
 		before := ParseCommit(p.CommitMetadata(), w.cfg.Kafka.Group, p.Topic, p.ID, p.Start())
@@ -164,6 +166,7 @@ func (r *runner) step(ctx context.Context) (worked bool, err error) {
 			return false, err
 		}
 	}
+	r.throttle()
 	i, chunk := r.next()
 	if chunk != nil {
 		if err := r.handle(ctx, i, chunk); err != nil {
@@ -199,11 +202,12 @@ func (r *runner) ends(ctx context.Context) error {
 	return nil
 }
 
-// next takes a chunk from the partition that is furthest behind in event time, so that little waits.
+// next takes a chunk from the partition that is furthest behind in event time, so that little waits; none
+// from one that throttle stopped.
 func (r *runner) next() (int, *consume.Chunk) {
 	best := -1
 	for i, p := range r.source.Partitions {
-		if p.Peek() != nil && (best < 0 || r.task.Progress(i) < r.task.Progress(best)) {
+		if p.Peek() != nil && !p.Waiting() && (best < 0 || r.task.Progress(i) < r.task.Progress(best)) {
 			best = i
 		}
 	}
@@ -446,7 +450,9 @@ func (r *runner) Encoded(m message, n int, claimed bool) {
 	if claimed {
 		left |= claimedBit
 	}
-	m.batch.left[m.i].Store(left)
+	if m.batch.left[m.i].Swap(left)&waitsBit != 0 {
+		r.waits.drop(m)
+	}
 }
 
 // kind is the type of the message's events, the last of which has just been encoded into some
@@ -464,6 +470,7 @@ func (r *runner) kind(m message) insights.EventType {
 
 // Absorbed implements join.Output.
 func (r *runner) Absorbed(m message, why join.Absorption) {
+	r.waits.over(m)
 	r.delta.Messages++
 	r.delta.Absorbed[why]++
 	if headers := m.record().Headers; len(headers) > 0 {
@@ -481,12 +488,14 @@ func (r *runner) Restored(m message) {
 		r.Absorbed(m, join.SettledBefore)
 		return
 	}
+	r.waits.over(m)
 	r.w.restored.Add(1)
 	r.done = append(r.done, m)
 }
 
 // Refused implements join.Output.
 func (r *runner) Refused(m message, refusal *event.Refusal, about join.About) {
+	r.waits.over(m)
 	letter := newLetter(m, *refusal)
 	letter.Type, letter.Application = about.Type, about.Application
 	if len(about.Resolved) > 0 {
@@ -502,6 +511,7 @@ func (r *runner) Refused(m message, refusal *event.Refusal, about join.About) {
 func (r *runner) Keep(m message) {
 	m.batch.left[m.i].Or(waitsBit)
 	m.batch.chunk.Detach(int(m.i))
+	r.waits.add(m)
 }
 
 // Kept implements join.Output.
