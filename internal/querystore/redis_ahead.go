@@ -242,21 +242,29 @@ func (s *redisSection) read(ctx context.Context, sets []aheadSet, page int, ahea
 	return nil
 }
 
-// ask sends commands that read, once more where a connection failed. The client library does not repeat those that
+// ask sends commands that read, once more where a connection failed: the client library does not repeat those that
 // write into a buffer.
 func (s *redisSection) ask(ctx context.Context, cmds []redis.Cmder) error {
 	a := &s.ahead
 	a.answers.begin()
 	err := worst(cmds, s.store.run(ctx, s.client, cmds))
+	if err != nil && a.pages.used > 0 && disconnected(err) && ctx.Err() == nil {
+		a.answers.undo()
+		for _, cmd := range cmds {
+			cmd.SetErr(nil)
+		}
+		err = worst(cmds, s.store.run(ctx, s.client, cmds))
+	}
+	if err != nil {
+		a.answers.undo()
+	}
+	return err
+}
+
+// disconnected says whether an exchange came to nothing for another reason than that a server, or this side, refused it.
+func disconnected(err error) bool {
 	var refused redis.Error
-	if err == nil || a.pages.used == 0 || errors.Is(err, errReplyTooLarge) || errors.As(err, &refused) || ctx.Err() != nil {
-		return err
-	}
-	a.answers.undo()
-	for _, cmd := range cmds {
-		cmd.SetErr(nil)
-	}
-	return worst(cmds, s.store.run(ctx, s.client, cmds))
+	return !errors.Is(err, errReplyTooLarge) && !errors.As(err, &refused)
 }
 
 // replied lets go of answers that were looked at.
