@@ -234,5 +234,8 @@ func inKafkaWords(err error, text, group string) string {
 	if errors.As(err, &denied) {
 		resource = denied.Resource
 	}
+	if bare := "does not exist: " + code.Error(); code == kafka.UnknownTopicOrPartition && strings.Contains(text, bare) {
+		return strings.Replace(text, bare, "does not exist ("+words[1]+")", 1)
+	}
 	return strings.Replace(text, code.Error(), strings.ReplaceAll(words[0], "%s", resource)+" ("+words[1]+")", 1)
 }

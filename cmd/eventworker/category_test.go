@@ -79,6 +79,7 @@ func TestWhatBrokersSayIsTranslatedAndKept(t *testing.T) {
 		"x: not authorised for group g (GROUP_AUTHORIZATION_FAILED)":                                 fmt.Errorf("x: %w", kafka.GroupAuthorizationFailed),
 		"not authorised for topic a (TOPIC_AUTHORIZATION_FAILED): the user needs the operation Read": &consume.DeniedError{Resource: "topic a", Operation: "Read", Err: kafka.TopicAuthorizationFailed},
 		"x: the partition has no leader at the moment (LEADER_NOT_AVAILABLE)":                        fmt.Errorf("x: %w", kafka.LeaderNotAvailable),
+		"topic a does not exist (UNKNOWN_TOPIC_OR_PARTITION): x":                                     fmt.Errorf("topic a does not exist: %w: x", kafka.UnknownTopicOrPartition),
 		"[87] ": kafka.InvalidRecord, // which is not translated
 		"plain": errors.New("plain"),
 	} {

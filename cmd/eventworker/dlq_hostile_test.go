@@ -111,6 +111,21 @@ func TestTheCommandThatIsOfferedSaysWhatWasSaid(t *testing.T) {
 }
 
 // No broker is there: what is wrong with a call is found without one.
+// What is offered to be typed next has the settings of the call, but for secrets.
+func TestTheNextCommandHasTheSettingsOfThisOneAndNoSecret(t *testing.T) {
+	set := []string{"--set", "kafka.brokers=127.0.0.1:1", "--set", "kafka.topics=events", "--set", "kafka.sasl.mechanism=plain",
+		"--set", "kafka.sasl.username=me", "--set", "kafka.sasl.password=s3cret"}
+	for _, args := range [][]string{{"dlq", "stats"}, {"dlq", "replay"}, {"dlq", "stats", "-o", "json"}} {
+		r := call(t, nil, append(args, set...)...)
+		if strings.Contains(r.err, "s3cret") || !strings.Contains(r.err, "--set kafka.brokers=127.0.0.1:1 ") || !strings.Contains(r.err, "kafka.sasl.password=") {
+			t.Errorf("%v: %s", args, r.err)
+		}
+	}
+	if r := call(t, nil, append([]string{"dlq", "list", "--zz"}, set...)...); strings.Contains(r.err, "--set") {
+		t.Errorf("help needs no settings: %s", r.err)
+	}
+}
+
 func TestWrongCallsAreFoundBeforeTheBrokersAreAsked(t *testing.T) {
 	none := []string{"--set", "kafka.brokers=127.0.0.1:1", "--set", "kafka.topics=events"}
 	for _, c := range []struct{ args, want string }{

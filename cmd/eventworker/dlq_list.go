@@ -92,6 +92,8 @@ func (a *app) again(cmd *cobra.Command, leaveOut ...string) string {
 				words = append(words, "--"+f.Name)
 			case f.Value.Type() == "bool":
 				words = append(words, "--"+f.Name+"="+v)
+			case f.Name == "set":
+				words = append(words, "--set", shellWord(withoutSecret(v)))
 			default:
 				words = append(words, "--"+f.Name, shellWord(v))
 			}

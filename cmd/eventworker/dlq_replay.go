@@ -84,6 +84,7 @@ The pace is 5 % of what the input topics got in the last five minutes, at least
 	r.flags.add(a, cmd)
 	r.out.add(cmd, "table", "json")
 	r.out.pagerFlag(cmd)
+	r.out.noHeaderFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&r.plan, "plan", "", "carry out this plan: a `FILE`, or the id of a replay that was begun")
 	f.StringVar(&r.planOut, "plan-out", "", "keep the plan in a `FILE`")
@@ -381,16 +382,31 @@ func (a *app) carryOut(cmd *cobra.Command, r *replay, d *openDesk, plan *dlq.Pla
 
 // next is a command of this program with the settings of this call.
 func (a *app) next(words ...string) string {
-	if a.configFile != "" {
-		words = append(words, "--config", a.configFile)
-	}
-	for _, set := range a.set {
-		words = append(words, "--set", set)
-	}
 	for i := range words {
 		words[i] = shellWord(words[i])
 	}
-	return "eventworker dlq " + strings.Join(words, " ")
+	return "eventworker dlq " + strings.Join(words, " ") + a.settings()
+}
+
+// settings are --config and --set of this call, each with a space before it.
+func (a *app) settings() string {
+	var b strings.Builder
+	if a.configFile != "" {
+		b.WriteString(" --config " + shellWord(a.configFile))
+	}
+	for _, set := range a.set {
+		b.WriteString(" --set " + shellWord(withoutSecret(set)))
+	}
+	return b.String()
+}
+
+// withoutSecret is a setting as it may be shown: a secret should stand in a file, but may not.
+func withoutSecret(set string) string {
+	key, _, _ := strings.Cut(set, "=")
+	if strings.HasSuffix(key, "password") || strings.HasSuffix(key, "api_key") || strings.HasSuffix(key, ".token") {
+		return key + "=***"
+	}
+	return set
 }
 
 // anew is the command that makes another plan of the same letters.
@@ -401,6 +417,9 @@ func (a *app) anew(plan *dlq.Plan) string {
 	}
 	if plan.AnyGroup {
 		words = append(words, "--any-group")
+	}
+	if plan.Edit != nil {
+		words = append(words, "--edit", "FILE")
 	}
 	if plan.Target == "" {
 		words = append(words, "--to-original")

@@ -16,7 +16,7 @@ var verdictWords = map[string]string{
 }
 
 // writePlanText writes a plan for people: it is the data of this command. Off a terminal its lines are
-// separated by tabs and have no examples. On one, examples that are longer than it go through the pager, and
+// separated by tabs, with the names of columns first, and have no examples. On one, examples that are longer than it go through the pager, and
 // the verdicts stand right above the question; with --yes nobody is there to leave the pager.
 func (a *app) writePlanText(r *replay, p *dlq.Plan) error {
 	var b buffered
@@ -29,6 +29,9 @@ func (a *app) writePlanText(r *replay, p *dlq.Plan) error {
 			return err
 		}
 		b.Reset()
+	}
+	if !style.terminal && !r.out.noHeader && len(p.Verdicts) > 0 {
+		b.line("VERDICT\tCOUNT\tSOON\tCAUSE\tREASON\tFIELD\tLETTER\tWHAT")
 	}
 	for i := range p.Verdicts {
 		v := &p.Verdicts[i]

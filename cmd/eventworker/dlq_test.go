@@ -256,6 +256,7 @@ func TestWrongCallsOfTheDeskAreRefused(t *testing.T) {
 		{exitUsage, "one ADDRESS or more", []string{"show"}},
 		{exitUsage, "3:18112", []string{"show", "17"}},
 		{exitFailed, "holds the offsets 0 to 3", []string{"show", "2:17"}},
+		{exitFailed, "has the partitions 0 to 2", []string{"show", "9:9"}},
 		{exitFailed, "no dead letter of events/0/5", []string{"show", "events/0/5"}},
 		{exitUsage, "did you mean expired?", []string{"explain", "expird"}},
 		{exitUsage, "ADDRESS or REASON", []string{"explain"}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"eventworker/internal/config"
@@ -62,7 +63,7 @@ func (a *app) report(ctx context.Context, err error) int {
 		return exitOK
 	}
 	said := failureOf(ctx, err)
-	told := toldError{Schema: errorSchema, Category: categoryOf(ctx, err), Message: a.words(said.err), Try: said.try}
+	told := toldError{Schema: errorSchema, Category: categoryOf(ctx, err), Message: a.words(said.err), Try: a.located(said.try)}
 	var wrong *config.Error
 	if errors.As(err, &wrong) {
 		for _, p := range wrong.Problems {
@@ -120,6 +121,16 @@ func wasStopped(ctx context.Context, err error) *interrupted {
 		return stopped
 	}
 	return nil
+}
+
+// located is a command to type with the settings of this call, where it lacks them and has a use for them.
+func (a *app) located(try string) string {
+	words := strings.Fields(try)
+	if len(words) < 3 || words[0] != "eventworker" || !slices.Contains([]string{"config", "dlq", "group", "store"}, words[1]) ||
+		slices.ContainsFunc(words, func(w string) bool { return slices.Contains([]string{"--help", "--config", "--set", "…"}, w) }) {
+		return try
+	}
+	return try + a.settings()
 }
 
 // words is an error's text, with what the brokers said in plain words.

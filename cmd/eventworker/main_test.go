@@ -158,8 +158,10 @@ func TestMistypedWordsNameTheNearest(t *testing.T) {
 		{[]string{"completion", "bahs"}, "did you mean bash?"},
 		{[]string{"config", "print", "-o", "ymal"}, "did you mean yaml?"},
 		{[]string{"nothing-alike"}, "known: "},
+		{[]string{"dlq", "list", "--limit", "x"}, `--limit wants a whole number, got "x"`},
+		{[]string{"dlq", "verify", "p-1", "--wait", "10"}, `--wait wants a duration such as 90s or 10m, got "10"`},
 		{[]string{"version", "--output"}, "flag needs an argument"},
-		{[]string{"simulate", "--count", "many"}, "invalid argument"},
+		{[]string{"simulate", "--count", "many"}, "--count wants a whole number"},
 		{[]string{"simulate", "--brokers", "a:1", "--out", "f"}, "--brokers and --out"},
 	} {
 		r := call(t, nil, c.args...)

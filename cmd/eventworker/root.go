@@ -136,9 +136,21 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	return usagef(cmd.CommandPath()+" --help", "unknown command %q for %q; known: %s", args[0], cmd.CommandPath(), strings.Join(names, ", "))
 }
 
-// wrongFlag names the nearest flag there is.
+// wantedValues are what flags want, by the names of their types.
+var wantedValues = map[string]string{
+	"int": "a whole number", "int32": "a whole number", "int64": "a whole number", "uint64": "a whole number, 0 or more",
+	"float64": "a number", "bool": "true or false", "duration": "a duration such as 90s or 10m", "int32Slice": "whole numbers, as 0,3",
+}
+
+// wrongFlag says what a value should be, or names the nearest flag there is.
 func wrongFlag(cmd *cobra.Command, err error) error {
 	try := cmd.CommandPath() + " --help"
+	var value *pflag.InvalidValueError
+	if errors.As(err, &value) {
+		if wants := wantedValues[value.GetFlag().Value.Type()]; wants != "" {
+			return usagef(try, "--%s wants %s, got %q", value.GetFlag().Name, wants, value.GetValue())
+		}
+	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
 		return usagef(try, "%w", err)

@@ -31,7 +31,12 @@ func (d *Desk) findPlace(ctx context.Context, s Snapshot, a Address) ([]*Letter,
 			there = r
 		}
 	}
-	if a.Offset < there.From || a.Offset >= there.To {
+	switch {
+	case int(a.Partition) >= s.Partitions:
+		return nil, report, callf("eventworker dlq list", "there is no dead letter at %s: topic %s has the partitions 0 to %d", a, s.Topic, s.Partitions-1)
+	case there.From == there.To:
+		return nil, report, callf("eventworker dlq list", "there is no dead letter at %s: partition %d of topic %s is empty", a, a.Partition, s.Topic)
+	case a.Offset < there.From || a.Offset >= there.To:
 		return nil, report, callf("eventworker dlq list", "there is no dead letter at %s: topic %s holds the offsets %d to %d (not included) of partition %d", a, s.Topic, there.From, there.To, a.Partition)
 	}
 	var found []*Letter
