@@ -67,7 +67,7 @@ func (a *app) runWorker(ctx context.Context, untilCaughtUp bool) error {
 	tuneMemory(log)
 	tracer, err := trace.FromEnvironment(ctx, build.Version, log.Named("trace"))
 	if err != nil {
-		return withCode(exitUsage, "", err)
+		return &failure{code: exitUsage, category: categoryConfig, err: err}
 	}
 	defer func() {
 		if err := tracer.Close(ctx); err != nil {

@@ -35,16 +35,20 @@ type Tracer struct {
 const shutdownTimeout = 5 * time.Second
 
 // FromEnvironment makes the tracer that the standard OTEL_… variables describe, nil where they name no
-// endpoint or turn traces off. A variable that cannot be used is an error. Spans are sent in the background, from a queue that is bounded and drops
-// what does not fit: a collector that is away costs spans, nothing else.
+// endpoint or turn traces off. Variables that cannot be used are an error that names each. Spans are sent in
+// the background, from a queue that is bounded and drops what does not fit: a collector that is away costs
+// spans, nothing else.
 func FromEnvironment(ctx context.Context, version string, log *zap.Logger) (*Tracer, error) {
 	endpoint := or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"))
 	if endpoint == "" || strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
 		return nil, nil
 	}
-	to, err := url.Parse(endpoint)
-	if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {
-		return nil, errors.New("OTEL_EXPORTER_OTLP_ENDPOINT: want an address such as http://collector:4318") // which may hold a password
+	if err := check(); err != nil {
+		return nil, err
+	}
+	to, err := url.Parse(strings.TrimSpace(endpoint))
+	if err != nil {
+		return nil, errors.New("the collector's address cannot be read") // checked above
 	}
 	said := listen(log)
 	about, err := describe(ctx, version)
@@ -64,14 +68,11 @@ func FromEnvironment(ctx context.Context, version string, log *zap.Logger) (*Tra
 }
 
 func newExporter(ctx context.Context) (exporter sdk.SpanExporter, protocol string, err error) {
-	protocol = or(or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL")), "http/protobuf")
-	switch protocol {
-	case "http/protobuf":
-		exporter, err = otlptracehttp.New(ctx)
-	case "grpc":
+	protocol = strings.TrimSpace(or(or(os.Getenv(tracesPrefix+"PROTOCOL"), os.Getenv(exporterPrefix+"PROTOCOL")), "http/protobuf"))
+	if protocol == "grpc" {
 		exporter, err = otlptracegrpc.New(ctx)
-	default:
-		return nil, "", fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q; known: http/protobuf, grpc", protocol)
+	} else {
+		exporter, err = otlptracehttp.New(ctx)
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("traces (OTEL_EXPORTER_OTLP_ENDPOINT): %w", err)

@@ -126,6 +126,13 @@ func TestTracesAreOffUnlessAnEndpointIsSet(t *testing.T) {
 	if _, err := FromEnvironment(t.Context(), "v1", zap.NewNop()); err == nil || !strings.Contains(err.Error(), "http/protobuf, grpc") {
 		t.Errorf("an unknown protocol: %v", err)
 	}
+	clean(t)
+	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
+	t.Setenv("OTEL_TRACES_SAMPLER", "always")
+	if tracer, err := FromEnvironment(t.Context(), "v1", zap.NewNop()); tracer != nil || err != nil {
+		t.Errorf("variables that nothing reads, for there is no endpoint: %v %v", tracer, err)
+	}
+	clean(t)
 	var none *Tracer
 	span := none.Chunk("events", 0, 0, 1)
 	if span.Recording() || span.Context().IsValid() {
@@ -145,11 +152,37 @@ func TestVariablesThatCannotBeUsedAreErrorsWithoutSecrets(t *testing.T) {
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "http://collector:4318"},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://u:secret@host", "http://collector:4318"},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:secret@host:port", "http://collector:4318"},
+		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector", "want an address"},
 		{"OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem", "no such file"},
-		{"OTEL_EXPORTER_OTLP_HEADERS", "Bearer secret", "parse headers"},
-		{"OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "parse duration"},
-		{"OTEL_TRACES_SAMPLER", "garbage", "unsupported sampler"},
-		{"OTEL_TRACES_SAMPLER_ARG", "much", "invalid"},
+		{"OTEL_EXPORTER_OTLP_CERTIFICATE", "trace_test.go", "no certificate"},
+		{"OTEL_EXPORTER_OTLP_CERTIFICATE", "/dev/zero", "is no file"},
+		{"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/nowhere/client.pem", "both or neither"},
+		{"OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/nowhere/client.key", "both or neither"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "Bearer secret", "NAME=VALUE"},
+		{"OTEL_EXPORTER_OTLP_TRACES_HEADERS", "authorization=%zzsecret", "NAME=VALUE"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "a=b,the secret=c", "NAME=VALUE"},
+		{"OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "milliseconds"},
+		{"OTEL_EXPORTER_OTLP_TIMEOUT", "5s", "milliseconds"},
+		{"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "-1", "milliseconds"},
+		{"OTEL_EXPORTER_OTLP_COMPRESSION", "zip", "gzip, none"},
+		{"OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd", "gzip, none"},
+		{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json", "http/protobuf, grpc"},
+		{"OTEL_EXPORTER_OTLP_INSECURE", "yes", "true or false"},
+		{"OTEL_SDK_DISABLED", "yes", "true or false"},
+		{"OTEL_TRACES_EXPORTER", "console", "otlp, none"},
+		{"OTEL_TRACES_SAMPLER", "always", "always_on, always_off"},
+		{"OTEL_TRACES_SAMPLER_ARG", "much", "from 0 to 1"},
+		{"OTEL_TRACES_SAMPLER_ARG", "NaN", "from 0 to 1"},
+		{"OTEL_TRACES_SAMPLER_ARG", "10", "from 0 to 1"},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", "-1", "from 1 to 1000000"},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", "0", "from 1 to 1000000"},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", "9999999999999", "from 1 to 1000000"},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", "99999999999999999999999", "from 1 to 1000000"},
+		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "-5", "from 1 to 2048"},
+		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096", "from 1 to 2048"},
+		{"OTEL_BSP_SCHEDULE_DELAY", "x", "milliseconds"},
+		{"OTEL_BSP_EXPORT_TIMEOUT", "1m", "milliseconds"},
+		{"OTEL_SPAN_LINK_COUNT_LIMIT", "many", "from -1 to"},
 		{"OTEL_RESOURCE_ATTRIBUTES", "nothing", "missing value"},
 	} {
 		for _, protocol := range []string{"http/protobuf", "grpc"} {
@@ -162,10 +195,32 @@ func TestVariablesThatCannotBeUsedAreErrorsWithoutSecrets(t *testing.T) {
 			if err == nil {
 				_ = tracer.Close(t.Context())
 			}
-			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
-				t.Errorf("%s=%s, %s: %v, want %q in it", c.name, c.value, protocol, err, c.want)
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.name) || strings.Contains(err.Error(), "the secret") ||
+				strings.Contains(err.Error(), "zzsecret") || strings.Contains(err.Error(), "u:secret") || strings.Contains(err.Error(), "Bearer") {
+				t.Errorf("%s=%s, %s: %v, want it and %q in it", c.name, c.value, protocol, err, c.want)
 			}
 		}
+	}
+}
+
+// TestVariablesAsTheyAreMeantAreTaken: the check refuses nothing that works.
+func TestVariablesAsTheyAreMeantAreTaken(t *testing.T) {
+	clean(t)
+	for name, value := range map[string]string{
+		"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_HEADERS": "api-key=a%20b, x-tenant = shop",
+		"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "500", "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "none",
+		"OTEL_EXPORTER_OTLP_INSECURE": "TRUE", "OTEL_SDK_DISABLED": "False", "OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "ParentBased_TraceIDRatio",
+		"OTEL_TRACES_SAMPLER_ARG": "0.01", "OTEL_BSP_MAX_QUEUE_SIZE": "10000", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "4096", "OTEL_BSP_SCHEDULE_DELAY": "1000",
+		"OTEL_BSP_EXPORT_TIMEOUT": "100", "OTEL_ATTRIBUTE_COUNT_LIMIT": "-1", "OTEL_SERVICE_NAME": "", "OTEL_EXPORTER_OTLP_CERTIFICATE": "",
+	} {
+		t.Setenv(name, value)
+	}
+	tracer, err := FromEnvironment(t.Context(), "v1", zap.NewNop())
+	if err != nil || tracer == nil {
+		t.Fatal(err)
+	}
+	if err := tracer.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
