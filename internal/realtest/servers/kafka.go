@@ -176,13 +176,10 @@ func (k *Kafka) java(ctx context.Context, args ...string) *exec.Cmd {
 // Start starts the broker again after Stop or Kill, at the same address with the same data, and
 // returns when it answers.
 func (k *Kafka) Start(ctx context.Context) (err error) {
-	// The broker outlives ctx, which only bounds the start.
-	k.process, err = start(k.java(context.WithoutCancel(ctx), "kafka.Kafka", k.config()), filepath.Join(k.dir, "kafka.log"))
-	if err != nil {
-		return fmt.Errorf("start Kafka: %w", err)
+	command := func() *exec.Cmd {
+		return k.java(context.WithoutCancel(ctx), "kafka.Kafka", k.config()) // it outlives ctx, which only bounds the start
 	}
-	if err := k.process.ready(ctx, k.answers); err != nil {
-		k.process.kill()
+	if k.process, err = launch(ctx, addressPatience, command, filepath.Join(k.dir, "kafka.log"), k.answers); err != nil {
 		return fmt.Errorf("start Kafka at %s: %w", k.Addr, err)
 	}
 	return nil

@@ -7,16 +7,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
 )
+
+// addressPatience is how long an address that is in use is waited for: something else may have it for a moment.
+const addressPatience = 10 * time.Second
 
 const (
 	startTimeout = 90 * time.Second // generous: the machine may be busy with everything else
@@ -29,6 +29,7 @@ const (
 type process struct {
 	cmd  *exec.Cmd
 	logs string // file with what it writes
+	from int64  // where in the file: what stands before is an earlier life's
 
 	once sync.Once
 	done chan struct{} // closed once it has ended
@@ -41,17 +42,49 @@ func start(cmd *exec.Cmd, logs string) (*process, error) {
 		return nil, err
 	}
 	defer file.Close() // the process has its own copy
+	said, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
 	cmd.Stdout, cmd.Stderr = file, file
 	cmd.SysProcAttr = ownGroup()
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{cmd: cmd, logs: logs, done: make(chan struct{})}
+	p := &process{cmd: cmd, logs: logs, from: said.Size(), done: make(chan struct{})}
 	go func() {
 		p.err = cmd.Wait()
 		close(p.done)
 	}()
 	return p, nil
+}
+
+// launch starts the process of a server and returns when check gives no error. The address of a server that is
+// started again may be in use for a moment: that is tried again for so long.
+func launch(ctx context.Context, patience time.Duration, command func() *exec.Cmd, logs string, check func(context.Context) error) (*process, error) {
+	for began := time.Now(); ; {
+		p, err := start(command(), logs)
+		if err != nil {
+			return nil, err
+		}
+		if err = p.ready(ctx, check); err == nil {
+			return p, nil
+		}
+		p.kill()
+		if !p.addressInUse() || time.Since(began) > patience {
+			return p, err
+		}
+		select {
+		case <-ctx.Done():
+			return p, err
+		case <-time.After(pollInterval):
+		}
+	}
+}
+
+// addressInUse says whether the process could not have its address, in the words of the system.
+func (p *process) addressInUse() bool {
+	return bytes.Contains(bytes.ToLower(p.said()), []byte("address already in use"))
 }
 
 // ready polls until check gives no error. It ends early when the process does.
@@ -60,7 +93,7 @@ func (p *process) ready(ctx context.Context, check func(context.Context) error) 
 	defer cancel()
 	for {
 		err := check(ctx)
-		if err == nil {
+		if err == nil && p.runs() { // else another server answers at its address
 			return nil
 		}
 		select {
@@ -73,14 +106,26 @@ func (p *process) ready(ctx context.Context, check func(context.Context) error) 
 	}
 }
 
+func (p *process) runs() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
 var errEnded = errors.New("the server ended")
 
-func (p *process) tail() []byte {
+func (p *process) tail() []byte { return bytes.TrimSpace(tail(p.said())) }
+
+// said is what the process has written.
+func (p *process) said() []byte {
 	out, err := os.ReadFile(p.logs)
 	if err != nil {
 		return []byte(err.Error())
 	}
-	return bytes.TrimSpace(tail(out))
+	return out[min(p.from, int64(len(out))):]
 }
 
 // stop asks the process to end and waits; after stopTimeout it is killed. Stopping twice is harmless.
@@ -100,22 +145,6 @@ func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
-
-// freePort picks a port of 127.0.0.1 that nobody listens on, below those that the system hands out to
-// outgoing connections, so that it stays free until the server takes it.
-func freePort() (int, error) {
-	const first, count, tries = 20000, 10000, 100
-	for range tries {
-		port := first + rand.IntN(count)
-		l, err := net.Listen("tcp", address(port))
-		if err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, errors.New("no free port on 127.0.0.1")
-}
-
-func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // tempDir makes the folder of a server's data and logs.
 func tempDir(name string) (string, error) {

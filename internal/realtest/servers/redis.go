@@ -88,13 +88,10 @@ func startRedis(ctx context.Context, args []string) (*Redis, error) {
 
 // Start starts the server again after Stop or Kill, at the same address, and returns when it answers.
 func (r *Redis) Start(ctx context.Context) (err error) {
-	// The server outlives ctx, which only bounds the start.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), "redis-server", r.args...)
-	if r.process, err = start(cmd, filepath.Join(r.dir, "redis.log")); err != nil {
-		return fmt.Errorf("start Redis: %w", err)
+	command := func() *exec.Cmd {
+		return exec.CommandContext(context.WithoutCancel(ctx), "redis-server", r.args...) // it outlives ctx, which only bounds the start
 	}
-	if err := r.process.ready(ctx, r.answers); err != nil {
-		r.process.kill()
+	if r.process, err = launch(ctx, addressPatience, command, filepath.Join(r.dir, "redis.log"), r.answers); err != nil {
 		return fmt.Errorf("start Redis at %s: %w", r.Addr, err)
 	}
 	return nil
