@@ -24,6 +24,9 @@ type Decoder struct {
 	total    int       // objectIDs or hits of all lists so far
 
 	positions [maxClicked]int32
+
+	usual     [len(typeNames)]usualNames // by type; the first: until that is known
+	usualItem usualNames
 }
 
 // What a Decoder keeps of its memory for the next message.
@@ -241,12 +244,11 @@ func (d *Decoder) message(ev *Event) bool {
 // people do. It returns where its value ends, or −1.
 func (d *Decoder) findType(start, i int, more bool) (next int, first bool) {
 	first = true
-	for more {
-		var name []byte
-		if name, i = d.name(i); i < 0 {
+	for k := 0; more; k++ {
+		var f field
+		if f, i = d.usualField(&d.usual[0], k, i); i < 0 {
 			return -1, false
 		}
-		f := fieldOf(name)
 		if f == fieldType {
 			return d.readType(i), first
 		}

@@ -67,13 +67,12 @@ func (d *Decoder) item(i int, ev *Event, it *Item) int {
 	}
 	seen := uint(0)
 	i, more := d.open(i+1, '}')
-	for more {
+	for k := 0; more; k++ {
 		at := i
-		var name []byte
-		if name, i = d.name(i); i < 0 {
+		var f uint
+		if f, i = d.usualItemField(k, i); i < 0 {
 			return -1
 		}
-		f := itemField(name)
 		if seen&f != 0 {
 			return d.fail(ruleDuplicate, at)
 		}

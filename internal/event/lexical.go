@@ -167,6 +167,14 @@ func (d *Decoder) open(i int, closing byte) (next int, more bool) {
 // or, with more false, where the container ends (−1: the document is broken).
 func (d *Decoder) more(i int, closing byte) (next int, more bool) {
 	b := d.b
+	if i+2 < len(b) && b[i] == ',' { // as most people write
+		if b[i+1] > ' ' {
+			return i + 1, true
+		}
+		if b[i+1] == ' ' && b[i+2] > ' ' {
+			return i + 2, true
+		}
+	}
 	if i < len(b) && b[i] <= ' ' {
 		i = skipSpace(b, i)
 	}

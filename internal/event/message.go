@@ -22,13 +22,12 @@ type messageReader struct {
 func (m *messageReader) members(i int, more bool) int {
 	d := m.d
 	wanted := fieldsOfType[d.typ]
-	for more {
+	for k := 0; more; k++ {
 		at := i
-		var name []byte
-		if name, i = d.name(i); i < 0 {
+		var f field
+		if f, i = d.usualField(&d.usual[d.typ], k, i); i < 0 {
 			return -1
 		}
-		f := fieldOf(name)
 		switch {
 		case f == noField:
 			i = d.skip(i, nil, 1)

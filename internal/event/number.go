@@ -6,13 +6,11 @@ import "math"
 func (d *Decoder) integer(i int, notInteger, outOfRange rule, least, most int64) (n int64, next int) {
 	b := d.b
 	next = i
-	overflow := false
 	for next < len(b) && isDigit(b[next]) {
-		digit := int64(b[next] - '0')
-		overflow = overflow || n > (math.MaxInt64-digit)/10
-		n = n*10 + digit
+		n = n*10 + int64(b[next]-'0')
 		next++
 	}
+	overflow := next-i > maxSafeDigits && !fitsInt64(b[i:next])
 	switch {
 	case next == i || b[i] == '0' && next > i+1:
 		return 0, d.fail(notInteger, i)
@@ -22,6 +20,21 @@ func (d *Decoder) integer(i int, notInteger, outOfRange rule, least, most int64)
 		return 0, d.failCount(outOfRange, i, 0, int(most))
 	}
 	return n, next
+}
+
+// maxSafeDigits is how many digits any integer may have that surely fits into an int64.
+const maxSafeDigits = 18
+
+func fitsInt64(digits []byte) bool {
+	n := int64(0)
+	for _, c := range digits {
+		digit := int64(c - '0')
+		if n > (math.MaxInt64-digit)/10 {
+			return false
+		}
+		n = n*10 + digit
+	}
+	return true
 }
 
 // The form of decimals.
