@@ -37,10 +37,7 @@ var errNoWorker = errors.New("no worker answers")
 // adminOf is the client of an admin server; an empty address is that of the configuration.
 func adminOf(c *config.Config, address string) (*adminClient, error) {
 	if address == "" {
-		address = c.Admin.Listen
-		if host, port, ok := strings.Cut(address, ":"); ok && (host == "" || host == "0.0.0.0") {
-			address = "127.0.0.1:" + port
-		}
+		address = reachable(c.Admin.Listen)
 	}
 	token, err := c.Admin.ReadToken()
 	if err != nil {

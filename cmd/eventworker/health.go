@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"eventworker/internal/config"
 )
 
 // The waits of the command health.
@@ -32,12 +35,23 @@ it is not, or does not answer. It is what container images without a shell use
 as their health check. What is missing is told on standard error.
 
 --admin takes HOST:PORT, or a URL. A URL with a path is asked as it is, any
-answer with status 200 will do.`,
+answer with status 200 will do. Without it the address is the configuration's
+admin.listen: of --config and --set, or of the variable
+EVENTWORKER_ADMIN__LISTEN; one that stands for all addresses is asked on this
+host.`,
 		Example: `  eventworker health
+  eventworker health --config eventworker.yaml
   eventworker health --admin worker-2:9402 --wait 60s
   eventworker health --live
   eventworker health --admin http://127.0.0.1:9401/stats`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if admin == "" {
+				listen, err := a.adminListen()
+				if err != nil {
+					return err
+				}
+				admin = listen
+			}
 			target, err := healthTarget(admin, live)
 			if err != nil {
 				return err
@@ -51,10 +65,55 @@ answer with status 200 will do.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&admin, "admin", "127.0.0.1:9402", "the admin server, `HOST:PORT` or a URL")
+	a.configFlags(cmd)
+	flags.StringVar(&admin, "admin", "", "the admin server, `HOST:PORT` or a URL (default: admin.listen)")
 	flags.BoolVar(&live, "live", false, "ask whether it is alive (/livez), not whether it is ready")
 	flags.DurationVar(&wait, "wait", 0, "ask again for up to this `TIME` until it is")
 	return cmd
+}
+
+// adminListen is the configuration's admin.listen, as it is reached from this host. Without a file nothing
+// but this setting is looked at: what else is wrong is not what was asked.
+func (a *app) adminListen() (string, error) {
+	env := a.env
+	if a.configFile == "" {
+		env = nil
+		for _, entry := range a.env {
+			if name, _, _ := strings.Cut(entry, "="); name == config.EnvName("admin") || strings.HasPrefix(name, config.EnvName("admin.listen")) {
+				env = append(env, entry)
+			}
+		}
+	}
+	loaded, err := config.Load(config.Sources{File: a.configFile, Env: env, Set: a.set})
+	if err != nil {
+		return "", err
+	}
+	const try = "eventworker health --admin 127.0.0.1:9402"
+	switch listen := loaded.Admin.Listen; {
+	case listen == "":
+		return "", failf(try, "admin.listen is empty: this worker has no admin server to ask")
+	case strings.HasSuffix(listen, ":0"):
+		return "", failf(try, "admin.listen is %s: only the worker's log tells the port that it got", listen)
+	default:
+		return reachable(listen), nil
+	}
+}
+
+// reachable is an address that a server listens on as a client on the same host reaches it: one that stands
+// for all addresses is that of the loopback interface.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	ip := net.ParseIP(host)
+	switch {
+	case host == "" || ip != nil && ip.IsUnspecified() && ip.To4() != nil:
+		return net.JoinHostPort("127.0.0.1", port)
+	case ip != nil && ip.IsUnspecified():
+		return net.JoinHostPort("::1", port)
+	}
+	return listen
 }
 
 // healthTarget is the URL to ask.

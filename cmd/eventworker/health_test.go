@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -69,6 +71,47 @@ func TestHealthAsksWhatItIsTold(t *testing.T) {
 	for _, wrong := range []string{"ftp://x", "http://", "http://a b"} {
 		if r := call(t, nil, "health", "--admin", wrong); r.code != exitUsage {
 			t.Errorf("--admin %s: %+v", wrong, r)
+		}
+	}
+}
+
+func TestHealthAsksWhereTheConfigurationSaysThatTheWorkerListens(t *testing.T) {
+	address, asked := healthServer(t, 1)
+	_, port, _ := strings.Cut(address, ":")
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte("admin: {listen: '0.0.0.0:"+port+"', token: t}\nkafka: {brokers: [a:1]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broken := "EVENTWORKER_KAFKA__COMMIT_INTERVAL=soon"
+	for name, c := range map[string]struct{ env, args []string }{
+		"by the environment, whatever else is wrong": {[]string{"EVENTWORKER_ADMIN__LISTEN=" + address, broken}, nil},
+		"by the environment as a group":              {[]string{"EVENTWORKER_ADMIN={listen: '" + address + "'}"}, nil},
+		"on all addresses":                           {[]string{"EVENTWORKER_ADMIN__LISTEN=:" + port}, nil},
+		"by the file":                                {nil, []string{"-c", file}},
+		"by --set":                                   {[]string{"EVENTWORKER_ADMIN__LISTEN=127.0.0.1:1"}, []string{"--set", "admin.listen=" + address}},
+		"the flag wins over all":                     {[]string{"EVENTWORKER_ADMIN__LISTEN=127.0.0.1:1"}, []string{"--admin", address, "-c", "no such file"}},
+	} {
+		before := asked.Load()
+		if r := call(t, c.env, append([]string{"health"}, c.args...)...); r.code != exitOK || asked.Load() != before+1 {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	for value, want := range map[string]string{"": "admin.listen is empty", "127.0.0.1:0": "admin.listen is 127.0.0.1:0"} {
+		if r := call(t, []string{"EVENTWORKER_ADMIN__LISTEN=" + value}, "health"); r.code != exitFailed || !strings.Contains(r.err, want) {
+			t.Errorf("listen %q: %+v", value, r)
+		}
+	}
+	if r := call(t, nil, "health", "-c", "no such file"); r.code != exitUsage {
+		t.Errorf("a file that is not there: %+v", r)
+	}
+}
+
+func TestAnAddressOfAllInterfacesIsReachedOnTheLoopbackOne(t *testing.T) {
+	for listen, want := range map[string]string{
+		":9402": "127.0.0.1:9402", "0.0.0.0:1": "127.0.0.1:1", "[::]:1": "[::1]:1", "10.0.0.7:1": "10.0.0.7:1", "worker:1": "worker:1", "[fe80::1]:1": "[fe80::1]:1",
+	} {
+		if got := reachable(listen); got != want {
+			t.Errorf("%s is reached at %s, want %s", listen, got, want)
 		}
 	}
 }
