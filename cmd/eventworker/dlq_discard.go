@@ -145,8 +145,12 @@ func (a *app) agreed(cmd *cobra.Command, c *discard, plan *dlq.Discarding) error
 	}()
 	select {
 	case answer := <-answers:
-		if answer == fmt.Sprint(plan.Count) {
+		switch answer {
+		case fmt.Sprint(plan.Count):
 			return nil
+		case "":
+		default:
+			return failIn(categoryCall, "", "nothing was discarded: there are %d letters, not %.40q", plan.Count, answer)
 		}
 	case <-cmd.Context().Done():
 	}

@@ -208,6 +208,13 @@ func TestReplayByPlanGoesOnVerifiesAndIsListed(t *testing.T) {
 		t.Errorf("another configuration: %s", r.err)
 	}
 	d.settle(plan.ID)
+	// One of each partition is dead again: its first letter was replayed, its second one is open.
+	if r := d.call(exitOK, "stats"); !strings.Contains(r.err, "9 of the letters that were looked at were replayed: --state open") {
+		t.Errorf("stats: %s", r.err)
+	}
+	if r := d.call(exitOK, "stats", "--state", "open"); !strings.Contains(r.err, "9 more letters are in other states") || strings.Contains(r.err, "looked at were replayed") {
+		t.Errorf("stats --state open: %s", r.err)
+	}
 	v := d.call(exitRemainder, "verify", plan.ID)
 	golden(t, "dlq_verify_pipe.txt", steady(v.out+"--\n"+v.err))
 	pretendWidth = 100

@@ -158,7 +158,7 @@ func TestAReplayThatDiedBetweenStatesAndRecordsWritesTheRecords(t *testing.T) {
 	plan := o.plan("")
 	for p := range int32(3) {
 		for i := range int64(4) {
-			o.putState("shop", p, i, plan.state(deadletter.StateReplayed, time.Now()))
+			o.putState("shop", p, i, plan.claimed(time.Now()))
 		}
 	}
 	if n := o.apply(plan); n.Written != 12 {

@@ -156,7 +156,7 @@ func (a *apply) claim(ctx context.Context, batch []outgoing) ([]outgoing, error)
 	})
 	claims := make([]claim, len(batch))
 	for i := range batch {
-		claims[i] = claim{source: batch[i].source, replay: batch[i].replay, alone: a.left.has(batch[i].source), state: a.p.state(deadletter.StateReplayed, time.Now())}
+		claims[i] = claim{source: batch[i].source, replay: batch[i].replay, alone: a.left.has(batch[i].source), state: a.p.claimed(time.Now())}
 	}
 	if err := claimAll(ctx, a.writer, a.states, claims); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package dlq
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -165,7 +166,7 @@ func TestOfSeveralWhoClaimALetterExactlyOneHasIt(t *testing.T) {
 		if winner == nil {
 			t.Fatal("nobody has the letter")
 		}
-		if last := log[len(log)-1]; string(last.value) != string(winner.value) {
+		if last := log[len(log)-1]; !bytes.Equal(last.value, winner.value) {
 			t.Fatalf("the topic ends with %s, not with %s", last.value, winner.value)
 		}
 	})
@@ -178,7 +179,7 @@ func TestALostClaimOfACallThatDiedIsNotWritten(t *testing.T) {
 	one, other := o.plan(""), o.plan("")
 	for offset, claims := range map[int64][]*Plan{0: {one, other}, 1: {other}} {
 		for _, p := range claims {
-			o.putState("shop", 0, offset, p.state(deadletter.StateReplayed, time.Now()))
+			o.putState("shop", 0, offset, p.claimed(time.Now()))
 		}
 	}
 	if n := o.apply(other); n.Written != 5 || n.Passed != 1 {
@@ -194,7 +195,7 @@ func TestAPlanThatAnotherCallCarriesOutIsLeftToIt(t *testing.T) {
 	o := newOffice(t)
 	o.dead(many(6, o.click)...)
 	plan := o.plan("")
-	o.putState("shop", 0, 0, plan.state(deadletter.StateReplayed, time.Now()))
+	o.putState("shop", 0, 0, plan.claimed(time.Now()))
 	ctx, stop := context.WithCancel(t.Context())
 	var other sync.WaitGroup
 	other.Go(func() {
@@ -204,7 +205,7 @@ func TestAPlanThatAnotherCallCarriesOutIsLeftToIt(t *testing.T) {
 			return
 		}
 		defer w.Close(context.Background())
-		s := plan.state(deadletter.StateReplayed, time.Now())
+		s := plan.claimed(time.Now())
 		for ctx.Err() == nil {
 			_ = w.Write(ctx, []deadletter.StateRecord{{Key: deadletter.StateKey("shop", 1, 0), Value: s.Encode()}})
 		}

@@ -440,7 +440,7 @@ func (p *Plan) ParkedCount() (n int64) {
 	return n
 }
 
-// state is that of a letter of the plan.
-func (p *Plan) state(status string, at time.Time) deadletter.State {
-	return deadletter.State{Status: status, ReplayID: p.ID, Note: p.Note, By: p.By, At: at}
+// claimed is the state of a letter that the plan is about to write.
+func (p *Plan) claimed(at time.Time) deadletter.State {
+	return deadletter.State{Status: deadletter.StateReplayed, ReplayID: p.ID, Note: p.Note, By: p.By, At: at}
 }
