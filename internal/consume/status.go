@@ -177,7 +177,11 @@ func (c *Consumer) Resume(why string) {
 	g := c.generation
 	if i := slices.Index(c.pauses, why); i >= 0 {
 		c.pauses = slices.Delete(c.pauses, i, i+1)
-		c.log.Info("fetching resumed", zap.String("why", why))
+		if len(c.pauses) == 0 {
+			c.log.Info("fetching resumed", zap.String("was paused because", why))
+		} else {
+			c.log.Info("fetching stays paused", zap.String("no longer because", why), zap.Strings("why", c.pauses))
+		}
 	}
 	c.paused.Store(len(c.pauses) > 0)
 	c.mu.Unlock()

@@ -18,16 +18,18 @@ type StatusPage struct {
 	Verdict string `json:"verdict"`
 	Level   string `json:"level"`
 
-	Messages    MessageFlow       `json:"messages"`
-	Facts       []Fact            `json:"facts"`
-	Partitions  []PartitionRow    `json:"partitions"`
-	Deliveries  []DeliveryRow     `json:"applications"`
-	DeadLetters DeadLetterSection `json:"dead_letters"`
-	Store       []Fact            `json:"store"`
-	Attribution []Share           `json:"attribution"`
-	Hints       []Count           `json:"hints"`
-	Config      []ConfigRow       `json:"config"`
-	Reload      []Fact            `json:"reload"`
+	Messages   MessageFlow    `json:"messages"`
+	Facts      []Fact         `json:"facts"`
+	Partitions []PartitionRow `json:"partitions"`
+	// MissingTopics are input topics that do not exist.
+	MissingTopics []string          `json:"missing_topics"`
+	Deliveries    []DeliveryRow     `json:"applications"`
+	DeadLetters   DeadLetterSection `json:"dead_letters"`
+	Store         []Fact            `json:"store"`
+	Attribution   []Share           `json:"attribution"`
+	Hints         []Count           `json:"hints"`
+	Config        []ConfigRow       `json:"config"`
+	Reload        []Fact            `json:"reload"`
 }
 
 // MessageFlow is the message equation at one instant.

@@ -19,8 +19,9 @@ func busyPage() *StatusPage {
 	now := time.Now()
 	return &StatusPage{
 		Verdict: "Delivery waits; 1 partition in STOP", Level: "bad",
-		Messages: MessageFlow{Received: 1234567, Parts: []Part{{"delivered", 1234000}, {"absorbed", 0}, {"dead-lettered", 7}, {"released", 60}, {"in flight", 500}}},
-		Facts:    []Fact{{Name: "Behind", Value: evil, Level: "warn"}},
+		Messages:      MessageFlow{Received: 1234567, Parts: []Part{{"delivered", 1234000}, {"absorbed", 0}, {"dead-lettered", 7}, {"released", 60}, {"in flight", 500}}},
+		Facts:         []Fact{{Name: "Behind", Value: evil, Level: "warn"}},
+		MissingTopics: []string{"recomendation-events"},
 		Partitions: []PartitionRow{
 			{Topic: "events", Partition: 0, State: "ok"},
 			{Topic: "events", Partition: 1, State: "stop", Why: evil, Lag: 5000, LagSeconds: 90, Oldest: &Oldest{Offset: 42, Since: now, Why: "delivery"}},
@@ -51,6 +52,7 @@ func TestStatusPageShowsEverythingEscapedAndWithoutScript(t *testing.T) {
 	for _, want := range []string{
 		"Delivery waits; 1 partition in STOP", "<strong>1,234,567</strong> received", "<strong>500</strong> in flight", "events/1", "✗</span> STOP", "1 min 30 s",
 		"offset 42", "UNAVAILABLE", "503&nbsp;×&nbsp;9", "c1-1", "an impression", "50.0 %", "kafka.group", "***", "not yet known",
+		`<th scope="row">recomendation-events</th>`, "✗</span> MISSING",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q", want)

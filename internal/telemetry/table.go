@@ -74,6 +74,7 @@ const (
 	FrontierLag      = "eventworker_partition_frontier_lag_messages"
 	PartitionWaiting = "eventworker_partition_waiting"
 	Partitions       = "eventworker_partitions"
+	TopicsMissing    = "eventworker_topics_missing"
 	MessagesLost     = "eventworker_messages_lost_total"
 	TopicRetention   = "eventworker_topic_retention_seconds"
 
@@ -153,7 +154,7 @@ var Definitions = []Definition{
 	{Name: BudgetBytes, Kind: GaugeKind, Read: true, Help: "memory.budget."},
 	{Name: BudgetUsed, Kind: GaugeKind, Read: true, Help: "Bytes held between fetch and settlement."},
 	{Name: FetchPaused, Kind: GaugeKind, Read: true, Help: "1 while nothing is fetched."},
-	{Name: FetchPausedSeconds, Kind: CounterKind, Read: true, Help: "Time during which nothing was fetched because of the budget, the API or a request to pause."},
+	{Name: FetchPausedSeconds, Kind: CounterKind, Read: true, Help: "Time during which nothing was fetched because of the budget, what waits in the join, the API or a request to pause."},
 	{Name: FetchedBytes, Kind: CounterKind, Read: true, Help: "Bytes fetched, compressed as they came."},
 
 	{Name: Commits, Kind: CounterKind, Labels: []string{"result"}, Help: "Commits of all partitions at a time."},
@@ -162,8 +163,9 @@ var Definitions = []Definition{
 	{Name: PartitionLag, Kind: GaugeKind, Read: true, Labels: []string{"topic", "partition"}, Help: "Messages between the frontier and the partition's end."},
 	{Name: PartitionLagTime, Kind: GaugeKind, Read: true, Labels: []string{"topic", "partition"}, Help: "Age of the oldest unsettled message by its record timestamp; 0 at the end."},
 	{Name: FrontierLag, Kind: GaugeKind, Read: true, Labels: []string{"topic", "partition"}, Help: "Messages between the frontier and the last one fetched: what one unsettled message holds up."},
-	{Name: PartitionWaiting, Kind: GaugeKind, Read: true, Labels: []string{"topic", "partition"}, Help: "1 while the partition is not fetched because others have to catch up."},
+	{Name: PartitionWaiting, Kind: GaugeKind, Read: true, Labels: []string{"topic", "partition"}, Help: "1 while the partition is not fetched because what waits in the join holds its share of memory.budget."},
 	{Name: Partitions, Kind: GaugeKind, Read: true, Labels: []string{"state"}, Help: "Partitions of this worker by state."},
+	{Name: TopicsMissing, Kind: GaugeKind, Read: true, Help: "Topics of kafka.topics that do not exist."},
 	{Name: TopicRetention, Kind: GaugeKind, Read: true, Labels: []string{"topic"}, Help: "How long the topic keeps its messages; absent where it keeps them for ever, or the brokers do not say."},
 	{Name: MessagesLost, Kind: CounterKind, Read: true, Labels: []string{"topic"}, Help: "Messages that retention removed before they were read."},
 

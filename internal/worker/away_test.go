@@ -15,6 +15,18 @@ import (
 	"eventworker/internal/telemetry"
 )
 
+// fact is a line of the status page.
+func (r *running) fact(name string) telemetry.Fact {
+	r.t.Helper()
+	for _, f := range r.Page().Facts {
+		if f.Name == name {
+			return f
+		}
+	}
+	r.t.Fatalf("the page has no %q", name)
+	return telemetry.Fact{}
+}
+
 func TestBrokersThatAreAwayAtTheStartAreWaitedFor(t *testing.T) {
 	away := setting{partitions: 1, topics: []string{topic, letters, replays}}
 	w := newWorld(t, func(s *setting) { s.brokerAway = true })
@@ -23,6 +35,9 @@ func TestBrokersThatAreAwayAtTheStartAreWaitedFor(t *testing.T) {
 	run := w.start(w.config())
 	run.unready("kafka: metadata: ")
 	run.saysOnce("what=metadata")
+	if f := run.fact("Fetching"); f.Value != "not running: connecting" || f.Level != "warn" {
+		t.Errorf("fetching: %+v", f)
+	}
 
 	_, port, _ := net.SplitHostPort(address)
 	n, _ := strconv.Atoi(port)

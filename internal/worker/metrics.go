@@ -266,6 +266,7 @@ func (w *Worker) emitKafka(emit telemetry.Emit) {
 	paused, total := w.pauses.state()
 	emit(telemetry.BudgetBytes, float64(s.BudgetTotal))
 	emit(telemetry.BudgetUsed, float64(s.BudgetUsed))
+	emit(telemetry.TopicsMissing, float64(len(w.missingTopics(&s))))
 	emit(telemetry.FetchPaused, truth(paused || len(s.Paused) > 0))
 	emit(telemetry.FetchPausedSeconds, total.Seconds())
 	emit(telemetry.FetchedBytes, float64(n.FetchedBytes))

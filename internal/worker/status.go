@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,6 +72,7 @@ func (w *Worker) checkHealth() consume.Status {
 		why = "no input topic exists: " + strings.Join(k.MissingTopics, ", ")
 	}
 	w.health.Set("kafka", k.Ready, why)
+	w.checkTopics(&k)
 	left := w.restoring()
 	w.health.Set("store complete", left == 0, fmt.Sprintf("%d messages are still to be read again for what they leave in the store", left))
 	ok, why := w.lettersHealthy()
@@ -87,6 +89,33 @@ func (w *Worker) checkHealth() consume.Status {
 	}
 	w.health.Set("store", why == "", why)
 	return k
+}
+
+// conditionTopics is the name of the condition that all input topics exist.
+const conditionTopics = "input topics"
+
+// checkTopics says whether all input topics exist: a name that is misspelt is read from for ever without a
+// message. Before the brokers have told, the condition stays as it was.
+func (w *Worker) checkTopics(k *consume.Status) {
+	missing := w.missingTopics(k)
+	switch {
+	case len(missing) > 0:
+		w.health.Set(conditionTopics, false, "nothing is read of what does not exist (kafka.topics): "+strings.Join(missing, ", "))
+	case k.State != consume.StateStarting && k.State != consume.StateConnecting:
+		w.health.Set(conditionTopics, true, "")
+	}
+}
+
+// missingTopics are the topics of kafka.topics that do not exist. A replay topic may be missing: it is needed
+// when something is replayed.
+func (w *Worker) missingTopics(k *consume.Status) []string {
+	missing := []string{}
+	for _, topic := range k.MissingTopics {
+		if slices.Contains(w.cfg.Kafka.Topics, topic) {
+			missing = append(missing, topic)
+		}
+	}
+	return missing
 }
 
 // applicationTrouble says why an application does not make the worker ready. One that has worked and

@@ -20,7 +20,7 @@ func (w *Worker) Page() *telemetry.StatusPage {
 	k := w.kafka.Status()
 	w.lookAfter(time.Now(), &k)
 	p := &telemetry.StatusPage{
-		Messages: flowOf(w.ledger.Snapshot()), Partitions: w.partitionRows(), Deliveries: w.deliveryRows(),
+		Messages: flowOf(w.ledger.Snapshot()), Partitions: w.partitionRows(), MissingTopics: w.missingTopics(&k), Deliveries: w.deliveryRows(),
 		DeadLetters: w.deadLetterSection(), Store: w.storeFacts(), Config: w.configRows(), Reload: w.reloadFacts(),
 	}
 	p.Facts = w.facts(&k, p.Partitions)
@@ -129,6 +129,10 @@ func (w *Worker) facts(k *consume.Status, rows []telemetry.PartitionRow) []telem
 	fetching := telemetry.Fact{Name: "Fetching", Value: "running"}
 	if len(k.Paused) > 0 {
 		fetching.Value, fetching.Level = "paused: "+strings.Join(k.Paused, "; "), "warn"
+	} else if k.State != consume.StateConsuming {
+		fetching.Value, fetching.Level = "not running: "+string(k.State), "warn"
+	} else if n := stopped(k); n > 0 {
+		fetching.Value = plural(n, "partition") + " not fetched: " + stoppedWhy
 	} else if paused {
 		fetching.Value = "waits for room in memory.budget"
 	}
@@ -179,7 +183,14 @@ func (w *Worker) verdict(k *consume.Status, p *telemetry.StatusPage) (sentence, 
 	case slices.ContainsFunc(p.Deliveries, func(r telemetry.DeliveryRow) bool { return r.Level != "ok" && r.Pending > 0 }):
 		head = "Delivery waits"
 	}
+	if len(p.MissingTopics) == len(w.cfg.Kafka.Topics) && k.State == consume.StateConsuming {
+		head = "Nothing to read"
+	}
 	parts := []string{head}
+	if len(p.MissingTopics) > 0 {
+		parts = append(parts, "missing: input topic "+strings.Join(p.MissingTopics, ", input topic "))
+		worse("bad")
+	}
 	states, behind := make(map[string]int), 0.0
 	for _, r := range p.Partitions {
 		states[r.State]++

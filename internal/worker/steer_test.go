@@ -58,6 +58,9 @@ func TestFetchingPausesWhileTheOnlyApplicationIsAwayAndGoesOnByItself(t *testing
 	w.faults()
 	run.settles(8)
 	run.await("no pause", func() bool { return len(run.kafka.Status().Paused) == 0 })
+	if lines := run.lines(); !strings.Contains(lines, "fetching resumed was paused because=every application with traffic is away") {
+		t.Errorf("the log does not say what is over:\n%s", lines)
+	}
 	if n := run.scrape()[`eventworker_breaker_open{application="default"}`]; n != 0 {
 		t.Errorf("the gauge of the breaker says %v", n)
 	}

@@ -122,7 +122,7 @@ func New(cfg *config.Config, opts Options) (*Worker, error) {
 	}
 	w := &Worker{cfg: cfg, opts: opts, version: opts.Version, log: opts.Log, metrics: opts.Metrics, rules: JoinConfig(cfg),
 		limits:   batch.Limits{MaxEvents: cfg.Batch.MaxEvents, MaxBytes: int(cfg.Batch.MaxBytes), Linger: cfg.Batch.Linger},
-		health:   telemetry.NewHealth("kafka"),
+		health:   telemetry.NewHealth("kafka", conditionTopics),
 		sections: make(map[int32]querystore.Section), failing: make(map[int32]error), lost: make(map[int32]*reopening), steps: make(map[int32]map[string][]join.Step),
 		decoder: event.NewDecoder(event.Options{HashTokens: cfg.Tokens == "hash"})}
 	if w.log == nil {
