@@ -202,6 +202,9 @@ func (p *partitionView) judge(now time.Time, s *seenPartition, excuse string, bu
 		p.State, p.Why = partitionWarn, fmt.Sprintf("%d messages are read again for what they leave in the store", p.Restoring)
 	case behind > behindWarn:
 		p.State, p.Why = partitionWarn, "behind by "+telemetry.ShortDuration(behind)
+		if p.Waiting {
+			p.Why += "; " + stoppedWhy
+		}
 	default:
 		p.State = partitionOK
 	}

@@ -1,5 +1,7 @@
 package worker
 
+import "eventworker/internal/consume"
+
 // What waits in the join is copied out of its chunk and pins nothing, so the budget alone does not stop the
 // fetching of more of it. This does:
 //
@@ -18,6 +20,19 @@ type waits struct {
 	limit   int64
 	bytes   int64
 	stopped bool // a partition may be stopped
+}
+
+// stoppedWhy says it to people.
+const stoppedWhy = "what waits in the join holds its share of memory.budget"
+
+// stopped is how many partitions throttle stopped.
+func stopped(k *consume.Status) (n int) {
+	for i := range k.Partitions {
+		if k.Partitions[i].Waiting {
+			n++
+		}
+	}
+	return n
 }
 
 // waitLimit is a task's share of the half of the budget that may wait.
