@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// buffered reads all pages into one buffer, as the server sends them, and looks for the records there.
+// buffered reads all pages into one buffer, as the server sends them, and looks for the records there. So does the store.
 type buffered struct {
 	*reused
 	pages []*redis.RawWriteToCmd

@@ -25,7 +25,7 @@ type library struct {
 }
 
 var libraries = []library{
-	{"go-redis, commands and buffer used again", openBuffered},
+	{"go-redis, as the store uses it", openBuffered},
 	{"go-redis, commands used again", openReused},
 	{"go-redis", openGoRedis},
 	{"rueidis", openRueidis},

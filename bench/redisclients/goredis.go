@@ -65,8 +65,7 @@ func (c goRedis) write(ctx context.Context, list []record) error {
 func (c goRedis) another() client { return c }
 func (c goRedis) close() error    { return c.Close() }
 
-// reused makes the commands that are frequent once, with pointers for arguments, and sends them again and again, as
-// the store does.
+// reused makes the commands that are frequent once, with pointers for arguments, and sends them again and again.
 type reused struct {
 	*redis.Client
 	pages []*page1

@@ -28,7 +28,6 @@ import (
 
 type options struct {
 	chunks, rounds, tasks, history, users int
-	servers                               []string
 }
 
 func main() {
@@ -121,21 +120,21 @@ func newPlayer(seed uint64, users int) *player {
 	return p
 }
 
-// play has the exchanges of some chunks and says what it read.
-func (p *player) play(ctx context.Context, c client, chunks int) (members, bytes int, err error) {
+// play has the exchanges of some chunks and says how many records it read.
+func (p *player) play(ctx context.Context, c client, chunks int) (members int, err error) {
 	for range chunks {
 		chunk := &p.chunks[p.next%drawn]
 		p.next++
-		m, b, err := c.read(ctx, chunk.asked)
+		m, _, err := c.read(ctx, chunk.asked)
 		if err == nil {
 			err = c.write(ctx, chunk.written)
 		}
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
-		members, bytes = members+m, bytes+b
+		members += m
 	}
-	return members, bytes, nil
+	return members, nil
 }
 
 // result is what a turn cost.
@@ -158,7 +157,7 @@ func measure(ctx context.Context, l library, address string, chunks int, players
 	clients := make([]client, len(players))
 	for i, p := range players {
 		clients[i] = shared.another()
-		if _, _, err := p.play(ctx, clients[i], drawn); err != nil {
+		if _, err := p.play(ctx, clients[i], drawn); err != nil {
 			return r, err
 		}
 	}
@@ -170,7 +169,7 @@ func measure(ctx context.Context, l library, address string, chunks int, players
 	var members atomic.Int64
 	for i, p := range players {
 		all.Go(func() error {
-			m, _, err := p.play(ctx, clients[i], each)
+			m, err := p.play(ctx, clients[i], each)
 			members.Add(int64(m))
 			return err
 		})

@@ -85,7 +85,7 @@ func TestRedisConnectionsThatWereClosedAreReplaced(t *testing.T) {
 	s := openRemote(t, newRedis(t, opts), 0)
 	s.Source("t")
 	write(t, s, list("u", 1000, 1, "sku"))
-	admin := redis.NewClient(&redis.Options{Addr: server.Addr, TLSConfig: &tls.Config{InsecureSkipVerify: true}}) //nolint:gosec // only sets the test up
+	admin := redis.NewClient(&redis.Options{Addr: server.Addr, TLSConfig: &tls.Config{InsecureSkipVerify: true}})
 	defer admin.Close()
 	for range 3 {
 		if err := admin.Do(t.Context(), "client", "kill", "type", "normal", "skipme", "yes").Err(); err != nil {
