@@ -58,7 +58,8 @@ type RedisOptions struct {
 	Shared bool
 	// Memory bounds what the open sections hold read ahead, in bytes, together; 32 MiB by default. Each
 	// may take at least 256 KiB, and on top of its share what one exchange brings: about 4 MiB, and at most 8 MiB from
-	// each master, however many and however long the records of its users are.
+	// each master, however many and however long the records of its users are. While it is read an exchange may take
+	// up to three times its size.
 	Memory int64
 	// Log says what was found odd; nothing by default.
 	Log *zap.Logger
