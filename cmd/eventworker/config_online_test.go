@@ -109,8 +109,8 @@ func TestConfigCheckOnlineDoesNotAskWithAWrongConfiguration(t *testing.T) {
 func TestConfigCheckOnlineSaysThatRedisIsAway(t *testing.T) {
 	inDir(t, map[string]string{"c.yaml": onlineConfig})
 	url, _ := keyServer(t, map[string]string{"APPIDEU123 key-of-eu": `"search"`})
-	r := call(t, nil, "config", "check", "-c", "c.yaml", "--online", "--keys-endpoint", url, "--set", "insights.only=eu",
-		"--set", "store.kind=redis", "--set", "store.redis.addresses=127.0.0.1:1", "--set", "store.redis.password=secret-of-redis")
+	r := call(t, []string{"EVENTWORKER_STORE__REDIS__PASSWORD=secret-of-redis"}, "config", "check", "-c", "c.yaml", "--online", "--keys-endpoint", url, "--set", "insights.only=eu",
+		"--set", "store.kind=redis", "--set", "store.redis.addresses=127.0.0.1:1")
 	if r.code != exitFailed || !strings.Contains(r.out, "store redis: querystore: redis: connect: ") || strings.Contains(r.out+r.err, "secret-of-redis") {
 		t.Errorf("%+v", r)
 	}

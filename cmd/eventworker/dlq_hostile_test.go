@@ -114,11 +114,19 @@ func TestTheCommandThatIsOfferedSaysWhatWasSaid(t *testing.T) {
 // What is offered to be typed next has the settings of the call, but for secrets.
 func TestTheNextCommandHasTheSettingsOfThisOneAndNoSecret(t *testing.T) {
 	set := []string{"--set", "kafka.brokers=127.0.0.1:1", "--set", "kafka.topics=events", "--set", "kafka.sasl.mechanism=plain",
-		"--set", "kafka.sasl.username=me", "--set", "kafka.sasl.password=s3cret"}
+		"--set", "kafka.sasl.username=me"}
+	env := []string{"EVENTWORKER_KAFKA__SASL__PASSWORD=s3cret"}
 	for _, args := range [][]string{{"dlq", "stats"}, {"dlq", "replay"}, {"dlq", "stats", "-o", "json"}} {
-		r := call(t, nil, append(args, set...)...)
-		if strings.Contains(r.err, "s3cret") || !strings.Contains(r.err, "--set kafka.brokers=127.0.0.1:1 ") || !strings.Contains(r.err, "kafka.sasl.password=") {
+		r := call(t, env, append(args, set...)...)
+		if strings.Contains(r.err, "s3cret") || !strings.Contains(r.err, "--set kafka.brokers=127.0.0.1:1 ") || !strings.Contains(r.err, "kafka.sasl.username=") {
 			t.Errorf("%v: %s", args, r.err)
+		}
+	}
+	for _, secret := range []string{"kafka.sasl.password=s3cret", "kafka.sasl={password: s3cret}", "insights.applications.default={api_key: s3cret}", "admin.token=s3cret"} {
+		for _, args := range [][]string{{"dlq", "stats"}, {"dlq", "stats", "-o", "json"}, {"config", "check"}, {"run"}} {
+			if r := call(t, nil, append(args, "--set", secret)...); r.code != exitUsage || strings.Contains(r.out+r.err, "s3cret") {
+				t.Errorf("%v --set %s: %+v", args, secret, r)
+			}
 		}
 	}
 	if r := call(t, nil, append([]string{"dlq", "list", "--zz"}, set...)...); strings.Contains(r.err, "--set") {

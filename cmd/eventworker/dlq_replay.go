@@ -112,6 +112,7 @@ The pace is 5 % of what the input topics got in the last five minutes, at least
 type asking struct {
 	yes, noInput bool
 	note         string
+	auditTopic   string
 }
 
 func (q *asking) add(cmd *cobra.Command) {
@@ -119,6 +120,11 @@ func (q *asking) add(cmd *cobra.Command) {
 	f.BoolVar(&q.yes, "yes", false, "do not ask")
 	f.BoolVar(&q.noInput, "no-input", false, "never ask: fail where --yes is missing")
 	f.StringVar(&q.note, "note", "", "why, in your own `WORDS`; kept with what is written")
+	q.addAudit(cmd)
+}
+
+func (q *asking) addAudit(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&q.auditTopic, "audit-topic", "", "write the audit line to this `TOPIC`, too")
 }
 
 // can says whether somebody can be asked.
@@ -339,6 +345,10 @@ func (a *app) warnOriginal(ctx context.Context, d *openDesk, plan *dlq.Plan) err
 func (a *app) carryOut(cmd *cobra.Command, r *replay, d *openDesk, plan *dlq.Plan, options check.Options) error {
 	ctx := cmd.Context()
 	a.acts = !r.dryRun
+	audit, err := a.openAudit(ctx, d, r.ask.auditTopic, r.dryRun)
+	if err != nil {
+		return err
+	}
 	progress := &replayProgress{a.liveLine(), "replayed"}
 	o := dlq.ApplyOptions{Check: options, Rate: r.rate, Canary: r.canary, MinSuccess: r.minSuccess, Wait: r.wait, DryRun: r.dryRun, Progress: progress.tell, Clock: clock, Mask: d.mask}
 	o.GoOn = func(v *dlq.Verification) bool {
@@ -352,12 +362,13 @@ func (a *app) carryOut(cmd *cobra.Command, r *replay, d *openDesk, plan *dlq.Pla
 	}
 	n, err := d.Apply(ctx, plan, o)
 	progress.clear()
+	var unaudited error
 	if !r.dryRun {
-		a.audit(dlq.Audit{By: who(), Action: "dlq.replay", Plan: plan.ID, Filter: plan.Filter, Topic: plan.Topic, Target: plan.Target,
+		unaudited = audit(dlq.Audit{By: who(), Action: "dlq.replay", Plan: plan.ID, Filter: plan.Filter, Topic: plan.Topic, Target: plan.Target,
 			Count: n.Written, Note: plan.Note, Result: resultOf(ctx, err)})
 	}
 	a.sayApplied(plan, &n)
-	err = errors.Join(a.replayed(r, plan, &n), a.applyError(ctx, plan, &n, err))
+	err = errors.Join(a.replayed(r, plan, &n), a.applyError(ctx, plan, &n, err), unaudited)
 	switch {
 	case err != nil:
 		return err
@@ -400,11 +411,15 @@ func (a *app) settings() string {
 	return b.String()
 }
 
-// withoutSecret is a setting as it may be shown: a secret should stand in a file, but may not.
+// withoutSecret is a setting as it may be shown. A secret is not taken from --set, and the call that gave
+// one is told so without it.
 func withoutSecret(set string) string {
-	key, _, _ := strings.Cut(set, "=")
-	if strings.HasSuffix(key, "password") || strings.HasSuffix(key, "api_key") || strings.HasSuffix(key, ".token") {
-		return key + "=***"
+	key, value, _ := strings.Cut(set, "=")
+	last := key[strings.LastIndexByte(key, '.')+1:]
+	for _, name := range []string{"password", "sentinel_password", "api_key", "token"} {
+		if last == name || strings.HasPrefix(value, "{") && strings.Contains(value, name) {
+			return key + "=***"
+		}
 	}
 	return set
 }
@@ -513,3 +528,21 @@ func (a *app) replayed(r *replay, plan *dlq.Plan, n *dlq.Applied) error {
 
 // audit leaves a line of what was done on standard error.
 func (a *app) audit(line dlq.Audit) { fmt.Fprintf(a.err, "audit %s\n", line.Line()) }
+
+// openAudit gives what leaves a line of what was done: on standard error, and in the topic that --audit-topic
+// names. Where that topic cannot be written nothing is done.
+func (a *app) openAudit(ctx context.Context, d *openDesk, topic string, dryRun bool) (write func(dlq.Audit) error, err error) {
+	if topic == "" || dryRun {
+		return func(one dlq.Audit) error { a.audit(one); return nil }, nil
+	}
+	to, err := d.OpenAudit(ctx, topic)
+	if err != nil {
+		return nil, a.kafkaError(err)
+	}
+	return func(one dlq.Audit) error {
+		defer to.Close()
+		line := one.Line()
+		fmt.Fprintf(a.err, "audit %s\n", line)
+		return a.kafkaError(to.Write(ctx, one.By, line))
+	}, nil
+}

@@ -283,7 +283,7 @@ func TestRunNeedsCredentialsAndReadableFiles(t *testing.T) {
 }
 
 func TestValueThatCannotBeReadIsNotSaidToBeMissingToo(t *testing.T) {
-	_, err := Load(Sources{ForRun: true, Set: []string{"insights.applications.default.api_key=k", "insights.applications.default={app_id: [A]}"}})
+	_, err := Load(Sources{ForRun: true, Env: []string{"EVENTWORKER_INSIGHTS__APPLICATIONS__DEFAULT__API_KEY=k"}, Set: []string{"insights.applications.default={app_id: [A]}"}})
 	if got := problemsOf(t, err); len(got) != 1 || got[0] != "--set insights.applications.default.app_id: want text, got a list" {
 		t.Errorf("got %q", got)
 	}
@@ -291,12 +291,10 @@ func TestValueThatCannotBeReadIsNotSaidToBeMissingToo(t *testing.T) {
 
 func TestSecretsNeverPrint(t *testing.T) {
 	const secret = "Sup3rS3cret"
-	set := []string{
-		"insights.applications.default.app_id=A", "insights.applications.default.api_key=" + secret,
-		"kafka.sasl.mechanism=plain", "kafka.sasl.username=u", "kafka.sasl.password=" + secret,
-		"store.redis.password=" + secret,
-	}
-	loaded, err := Load(Sources{Set: set})
+	set := []string{"insights.applications.default.app_id=A", "kafka.sasl.mechanism=plain", "kafka.sasl.username=u"}
+	env := []string{"EVENTWORKER_INSIGHTS__APPLICATIONS__DEFAULT__API_KEY=" + secret,
+		"EVENTWORKER_KAFKA__SASL__PASSWORD=" + secret, "EVENTWORKER_STORE__REDIS__PASSWORD=" + secret}
+	loaded, err := Load(Sources{Set: set, Env: env})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,16 +317,53 @@ func TestSecretsNeverPrint(t *testing.T) {
 		t.Errorf("%d times ***, want each secret redacted", n)
 	}
 
+	const application = "EVENTWORKER_INSIGHTS__APPLICATIONS__DEFAULT"
 	for _, bad := range [][]string{
-		{"insights.applications.default.api_key=" + secret + " x"},
-		{"insights.applications.default.api_key=" + secret, "insights.applications.default.api_key_file=f"},
-		{"insights.applications.default={api_key: [" + secret + "]}"},
-		{"insights.applications.default={api_kye: " + secret + "}"},
-		{"kafka.sasl={password: {x: " + secret + "}}"},
+		{application + "__API_KEY=" + secret + " x"},
+		{application + "__API_KEY=" + secret, application + "__API_KEY_FILE=f"},
+		{application + "={api_key: [" + secret + "]}"},
+		{application + "={api_kye: " + secret + "}"},
+		{"EVENTWORKER_KAFKA__SASL={password: {x: " + secret + "}}"},
 	} {
-		if _, err := Load(Sources{Set: bad}); err == nil || strings.Contains(err.Error(), secret) {
+		if _, err := Load(Sources{Env: bad}); err == nil || strings.Contains(err.Error(), secret) {
 			t.Errorf("want a refusal that does not tell the secret, got %v", err)
 		}
+	}
+}
+
+// TestSecretsAreNotTakenFromTheCommandLine in any form: it says where they belong.
+func TestSecretsAreNotTakenFromTheCommandLine(t *testing.T) {
+	const secret = "Sup3rS3cret"
+	for set, want := range map[string]string{
+		"insights.applications.shop.api_key=":       "api_key_file, or give it as EVENTWORKER_INSIGHTS__APPLICATIONS__SHOP__API_KEY",
+		"insights.applications.shop={api_key: ":     "api_key_file, or give it as EVENTWORKER_INSIGHTS__APPLICATIONS__SHOP__API_KEY",
+		"insights={applications: {shop: {api_key: ": "api_key_file, or give it as EVENTWORKER_INSIGHTS__APPLICATIONS__SHOP__API_KEY",
+		"kafka.sasl.password=":                      "password_file, or give it as EVENTWORKER_KAFKA__SASL__PASSWORD",
+		"store.redis.password=":                     "password_file, or give it as EVENTWORKER_STORE__REDIS__PASSWORD",
+		"store.redis.sentinel_password=":            "sentinel_password_file, or give it as EVENTWORKER_STORE__REDIS__SENTINEL_PASSWORD",
+		"admin.token=":                              "token_file, or give it as EVENTWORKER_ADMIN__TOKEN",
+	} {
+		_, err := Load(Sources{Set: []string{set + secret + strings.Repeat("}", strings.Count(set, "{"))}})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: got %v, want %q", set, err, want)
+		}
+	}
+	var files int
+	root.leaves(func(n *node) {
+		if n.kind != kindSecret {
+			return
+		}
+		if !slices.Contains(Keys(), n.path+"_file") {
+			t.Errorf("%s has no file to be named", n.path)
+		}
+		files++
+	})
+	if files != 5 {
+		t.Errorf("%d secrets, want those above", files)
+	}
+	loaded, err := Load(Sources{Env: []string{"EVENTWORKER_ADMIN__TOKEN=" + secret}, Set: []string{"admin.token="}})
+	if err != nil || loaded.Admin.Token != "" {
+		t.Errorf("a secret may be taken away: %v", err)
 	}
 }
 

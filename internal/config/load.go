@@ -24,6 +24,9 @@ const (
 // Origin says where a value came from: "default", file(line,col), "env NAME" or "--set".
 type Origin string
 
+// fromSet is the source of what --set gave.
+const fromSet = "--set"
+
 // FromDefault is the origin of a value that no source gave.
 const FromDefault Origin = "default"
 
@@ -291,7 +294,7 @@ func (l *loader) loadSet(set []string) {
 	for _, argument := range set {
 		path, text, found := strings.Cut(argument, "=")
 		if !found {
-			l.problem("--set", path, "want KEY=VALUE, such as kafka.group=eventworker")
+			l.problem(fromSet, path, "want KEY=VALUE, such as kafka.group=eventworker")
 			continue
 		}
 		l.takeSet(path, text)
@@ -304,17 +307,17 @@ func (l *loader) takeSet(path, text string) {
 		child := n.child(key)
 		if child == nil {
 			if len(n.children) == 0 {
-				l.problem("--set", path, "is no key: %s has no keys of its own", at)
+				l.problem(fromSet, path, "is no key: %s has no keys of its own", at)
 			} else {
-				l.problem("--set", path, "unknown key; %s", n.suggest(at, key))
+				l.problem(fromSet, path, "unknown key; %s", n.suggest(at, key))
 			}
 			return
 		}
 		if n.kind == kindMap && !validName(key) {
-			l.problem("--set", path, "%s", nameRule(key))
+			l.problem(fromSet, path, "%s", nameRule(key))
 			return
 		}
 		n, at = child, join(at, key)
 	}
-	l.takeText(n, at, text, textSource("--set"))
+	l.takeText(n, at, text, textSource(fromSet))
 }

@@ -140,6 +140,10 @@ func (l *loader) leaf(n *node, path string, y *yaml.Node, src source, flat map[s
 	} else {
 		value, err = scalar(n.kind, y)
 	}
+	if err == nil && n.kind == kindSecret && src(y) == fromSet && value != Secret("") {
+		err = fmt.Errorf("a command line is no place for a secret, every process of the host may see it: name its file as %s_file, or give it as %s",
+			n.name, EnvName(path))
+	}
 	if err != nil {
 		l.problem(src(y), path, "%v", err)
 		return

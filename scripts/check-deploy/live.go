@@ -43,6 +43,9 @@ func checkLive(ctx context.Context, c *checks) error {
 	if err := os.Mkdir(l.work, 0o755); err != nil {
 		return err
 	}
+	if err := os.WriteFile(l.keyFile(), []byte("check-search-only-key\n"), 0o600); err != nil {
+		return err
+	}
 	defer l.end()
 	if err := l.start(ctx); err != nil {
 		return err
@@ -68,6 +71,9 @@ type live struct {
 	targets    []string // addresses of the admin servers, and of dlq watch
 	prometheus string   // its URL
 }
+
+// keyFile holds the API key of all applications.
+func (l *live) keyFile() string { return filepath.Join(l.work, "api-key") }
 
 // end stops what runs, in the reverse order.
 func (l *live) end() {
@@ -152,7 +158,7 @@ func (l *live) settings() []string {
 	args := []string{"--set", "kafka.brokers=" + strings.Join(l.cluster.ListenAddrs(), ","), "--set", "insights.endpoint=" + l.apiURL, "--set", "log.format=json"}
 	for app, a := range storefront.DefaultRules().Applications {
 		prefix := "insights.applications." + app + "."
-		args = append(args, "--set", prefix+"app_id=CHECKAPP01", "--set", prefix+"api_key=check-search-only-key")
+		args = append(args, "--set", prefix+"app_id=CHECKAPP01", "--set", prefix+"api_key_file="+l.keyFile())
 		if a.DefaultIndex != "" {
 			args = append(args, "--set", prefix+"default_index="+a.DefaultIndex)
 		}

@@ -133,9 +133,13 @@ func (s *shop) startIn(folder string) *process {
 	}, s.settings...) {
 		args = append(args, "--set", setting)
 	}
+	key := filepath.Join(s.dir, "api-key")
+	if err := os.WriteFile(key, []byte("test-key\n"), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
 	for name, a := range s.rules.Applications {
 		prefix := "insights.applications." + name + "."
-		args = append(args, "--set", prefix+"app_id=TESTAPP001", "--set", prefix+"api_key=test-key", "--set", prefix+"default_index="+a.DefaultIndex,
+		args = append(args, "--set", prefix+"app_id=TESTAPP001", "--set", prefix+"api_key_file="+key, "--set", prefix+"default_index="+a.DefaultIndex,
 			"--set", prefix+"indices="+strings.Join(a.Indices, ","))
 	}
 	p := &process{t: s.t, exited: make(chan error, 1)}
