@@ -50,6 +50,7 @@ counts for all of them.`,
 	c.out.noHeaderFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&c.ask.note, "note", "", "why, in your own `WORDS`; required")
+	c.ask.addAudit(cmd)
 	f.Int64Var(&c.confirm, "confirm", 0, "do not ask, if there are `N` letters")
 	f.BoolVar(&c.dryRun, "dry-run", false, "only count")
 	f.BoolVar(&c.anyGroup, "any-group", false, "also letters that another consumer group wrote")
@@ -107,13 +108,18 @@ func (a *app) dlqDiscard(cmd *cobra.Command, c *discard) error {
 	}
 	done := int64(0)
 	if !c.dryRun && plan.Count > 0 {
+		audit, unready := a.openAudit(ctx, d, c.ask.auditTopic, false)
+		if unready != nil {
+			return unready
+		}
 		done, err = d.Discard(ctx, plan, who(), c.ask.note)
-		a.audit(dlq.Audit{By: who(), Action: "dlq.discard", Filter: plan.Filter, Topic: d.Topics.DeadLetter, Count: done, Note: c.ask.note, Result: resultOf(ctx, err)})
+		unaudited := audit(dlq.Audit{By: who(), Action: "dlq.discard", Filter: plan.Filter, Topic: d.Topics.DeadLetter, Count: done, Note: c.ask.note, Result: resultOf(ctx, err)})
 		line := fmt.Sprintf("discarded %s of %s letters", dlq.Thousands(done), dlq.Thousands(plan.Count))
 		if err == nil && done < plan.Count {
 			line += ": the others were replayed or discarded meanwhile"
 		}
 		fmt.Fprintln(a.err, line)
+		err = errors.Join(err, unaudited)
 	}
 	if c.out.format == "json" {
 		if gone := writeDocument(a.out, &discardDocument{plan, done, c.dryRun}); !closedPipe(gone) {

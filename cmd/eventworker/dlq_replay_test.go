@@ -310,6 +310,35 @@ func TestDiscardWantsANoteAndTheNumber(t *testing.T) {
 	}
 }
 
+func TestAuditLinesGoToTheirTopicOrNothingIsDone(t *testing.T) {
+	d := newReplayDesk(t)
+	for _, args := range [][]string{{"replay", "--reason", "rejected", "--yes"}, {"discard", "--reason", "invalid", "--note", "tests", "--confirm=8"}} {
+		if r := d.call(exitFailed, append(args, "--audit-topic", "nowhere")...); !strings.Contains(r.err, "nothing was done, because the audit topic nowhere") {
+			t.Errorf("%v: %s", args, r.err)
+		}
+	}
+	if n := d.replayTopic(); n != 0 {
+		t.Errorf("%d letters were replayed without audit", n)
+	}
+	if r := d.call(exitOK, "stats", "--state", "all"); !strings.Contains(r.err, "11 dead letters") || strings.Contains(r.err, "discarded") {
+		t.Errorf("after refused calls: %s", r.err)
+	}
+	d.call(exitOK, "replay", "--reason", "rejected", "--dry-run", "--audit-topic", "events") // any topic will do
+	d.call(exitOK, "replay", "--reason", "rejected", "--yes", "--audit-topic", "events", "--note", "once")
+	d.call(exitOK, "discard", "--reason", "invalid", "--note", "tests", "--confirm=8", "--audit-topic", "events")
+	var actions []string
+	err := deadletter.Read(t.Context(), d.brokers, "events", func(r deadletter.Record) {
+		var line dlq.Audit
+		if err := json.Unmarshal(r.Value, &line); err != nil || string(r.Key) != line.By || line.Result != "done" {
+			t.Errorf("%s: %s", r.Key, r.Value)
+		}
+		actions = append(actions, fmt.Sprintf("%s %d %s", line.Action, line.Count, line.Note))
+	})
+	if err != nil || strings.Join(actions, ", ") != "dlq.replay 3 once, dlq.discard 8 tests" {
+		t.Errorf("%q, %v", actions, err)
+	}
+}
+
 func TestAReplayThatIsInterruptedSaysHowToGoOn(t *testing.T) {
 	d := newReplayDesk(t)
 	file := filepath.Join(t.TempDir(), "plan.json")

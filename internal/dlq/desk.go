@@ -89,9 +89,20 @@ func New(cluster Cluster, topics Topics, group string, log *zap.Logger) (*Desk, 
 // Close closes the connections.
 func (d *Desk) Close() { d.in.Close() }
 
-// Bounds are the ends of the partitions of any of the desk's topics.
+// leaderTime is how long a partition without a leader is waited for: that of a topic that was just made, or
+// one whose broker restarts, has none for a moment.
+const leaderTime = 15 * time.Second
+
+// Bounds are the ends of the partitions of any of the desk's topics. A leader that is not there is waited for,
+// for 15 s.
 func (d *Desk) Bounds(ctx context.Context, topic string) ([]consume.LogBounds, error) {
 	bounds, err := d.in.Bounds(ctx, topic)
+	for began := time.Now(); errors.Is(err, kafka.LeaderNotAvailable) && time.Since(began) < leaderTime; {
+		if pause(ctx, 200*time.Millisecond) != nil {
+			return nil, err
+		}
+		bounds, err = d.in.Bounds(ctx, topic)
+	}
 	if errors.Is(err, kafka.UnknownTopicOrPartition) && topic == d.Topics.DeadLetter {
 		return nil, noLetters(err)
 	}
@@ -100,29 +111,6 @@ func (d *Desk) Bounds(ctx context.Context, topic string) ([]consume.LogBounds, e
 
 func noLetters(err error) error {
 	return fmt.Errorf("%w: no dead letter was written yet, or kafka.dead_letter_topic names another one", err)
-}
-
-// Read calls fn for all records that a topic of the desk holds now, partition by partition. The record
-// is valid only during the call. It is for topics that are small, or read rarely.
-func (d *Desk) Read(ctx context.Context, topic string, fn func(partition int32, r *consume.Record) error) error {
-	bounds, err := d.in.Bounds(ctx, topic)
-	if err != nil {
-		return err
-	}
-	for _, b := range bounds {
-		_, err := d.in.Read(ctx, consume.LogRange{Topic: topic, Partition: b.Partition, From: b.Start, To: b.End}, func(records []consume.Record, _ int64) error {
-			for i := range records {
-				if err := fn(b.Partition, &records[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Retention is how long the dead-letter topic keeps a record by its time. known is false where the

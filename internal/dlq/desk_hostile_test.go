@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"eventworker/internal/consume"
@@ -142,5 +143,36 @@ func TestTokensInOtherFormsAreMasked(t *testing.T) {
 		if s := text.String() + string(x.Value); strings.Contains(s, "-secret") {
 			t.Errorf("%s is shown as %s", value, s)
 		}
+	}
+}
+
+// The leader of a topic that was just made is not there for a moment.
+func TestALeaderThatIsNotThereYetIsWaitedFor(t *testing.T) {
+	o := newOffice(t)
+	o.dead(many(3, o.click)...)
+	plan := o.plan("")
+	left := 5
+	o.cluster.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		o.cluster.KeepControl()
+		asked := req.(*kmsg.ListOffsetsRequest)
+		if asked.Topics[0].Topic != "shop.dead.state" || left == 0 {
+			return nil, nil, false
+		}
+		left--
+		res := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		for _, topic := range asked.Topics {
+			rt := kmsg.NewListOffsetsResponseTopic()
+			rt.Topic = topic.Topic
+			for _, p := range topic.Partitions {
+				rp := kmsg.NewListOffsetsResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = p.Partition, kerr.LeaderNotAvailable.Code
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			res.Topics = append(res.Topics, rt)
+		}
+		return res, nil, true
+	})
+	if n := o.apply(plan); n.Written != 3 || left != 0 {
+		t.Errorf("%+v, %d left", n, left)
 	}
 }
