@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -412,6 +413,55 @@ func TestPrintSaysWhereValuesCameFrom(t *testing.T) {
 	}
 	if err := loaded.Print(&asJSON, "toml", true); err == nil {
 		t.Error("unknown format taken")
+	}
+}
+
+// TestAVariableWithOneUnderscoreBetweenLevelsIsToldTheNameItMeans and what is told is a setting.
+func TestAVariableWithOneUnderscoreBetweenLevelsIsToldTheNameItMeans(t *testing.T) {
+	for name, want := range map[string]string{
+		"EVENTWORKER_KAFKA_BROKERS":                              "EVENTWORKER_KAFKA__BROKERS",
+		"EVENTWORKER_KAFKA_SASL_PASSWORD":                        "EVENTWORKER_KAFKA__SASL__PASSWORD",
+		"EVENTWORKER_KAFKA__SASL_PASSWORD":                       "EVENTWORKER_KAFKA__SASL__PASSWORD",
+		"EVENTWORKER_DELIVERY_BACKOFF__MAX_INTERVAL":             "EVENTWORKER_DELIVERY__BACKOFF__MAX_INTERVAL",
+		"EVENTWORKER_ADMIN_LISTEN":                               "EVENTWORKER_ADMIN__LISTEN",
+		"EVENTWORKER_KAFKA_BROKRS":                               "EVENTWORKER_KAFKA__BROKERS",
+		"EVENTWORKER_INSIGHTS_APPLICATIONS_DEFAULT_API_KEY":      "EVENTWORKER_INSIGHTS__APPLICATIONS__DEFAULT__API_KEY",
+		"EVENTWORKER_INSIGHTS__APPLICATIONS__SHOP_DE__API_KY":    "EVENTWORKER_INSIGHTS__APPLICATIONS__SHOP_DE__API_KEY",
+		"EVENTWORKER_INSIGHTS__APPLICATIONS_SHOP_DE__API_KEY":    "EVENTWORKER_INSIGHTS__APPLICATIONS__SHOP_DE__API_KEY",
+		"EVENTWORKER_INSIGHTS_APPLICATIONS_DEFAULT_API_KEY_FILE": "EVENTWORKER_INSIGHTS__APPLICATIONS__DEFAULT__API_KEY_FILE",
+		"EVENTWORKER_KAFKAA":                                     "EVENTWORKER_KAFKA",
+	} {
+		_, err := Load(Sources{Env: []string{name + "=x"}})
+		if err == nil || !strings.Contains(err.Error(), "did you mean "+want+"?") {
+			t.Errorf("%s: got %v, want %s", name, err, want)
+		}
+	}
+}
+
+// TestFilesThatDoNotEndOrBlockAreRefused wherever a file is named.
+func TestFilesThatDoNotEndOrBlockAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	fifo, large, link := filepath.Join(dir, "fifo"), filepath.Join(dir, "large"), filepath.Join(dir, "link")
+	if err := errors.Join(syscall.Mkfifo(fifo, 0o600), os.WriteFile(large, bytes.Repeat([]byte("x"), maxSecretFile+1), 0o600),
+		os.WriteFile(filepath.Join(dir, "..data"), []byte("s3cret\n"), 0o600), os.Symlink("..data", link)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{fifo: "no regular file", "/dev/zero": "no regular file", dir: "is a directory", large: "larger than 64 KiB"} {
+		if _, err := readSecret("", name); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name) {
+			t.Errorf("a secret in %s: %v, want %q", name, err, want)
+		}
+		if name == large {
+			continue
+		}
+		if _, err := Load(Sources{File: name}); err == nil || !strings.Contains(err.Error(), name+": cannot be read: it is ") {
+			t.Errorf("a configuration in %s: %v", name, err)
+		}
+		if _, err := Load(Sources{ForRun: true, Set: []string{"kafka.tls.enabled=true", "kafka.tls.ca_file=" + name}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a certificate in %s: %v, want %q", name, err, want)
+		}
+	}
+	if secret, err := readSecret("", link); secret != "s3cret" || err != nil {
+		t.Errorf("behind a link, as Kubernetes mounts it: %q, %v", secret, err)
 	}
 }
 

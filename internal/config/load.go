@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"slices"
 	"sort"
@@ -162,7 +161,7 @@ func (l *loader) loadFile(name string) {
 	if name == "" {
 		return
 	}
-	content, err := readFile(name)
+	content, err := readBounded(name, maxFile)
 	if err != nil {
 		l.problem(name, "", "cannot be read: %v", err)
 		l.unread = true
@@ -177,23 +176,6 @@ func (l *loader) loadFile(name string) {
 	if doc != nil {
 		l.take(root, "", doc, fileSource(name))
 	}
-}
-
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		var pathError *os.PathError
-		if errors.As(err, &pathError) {
-			return nil, pathError.Err
-		}
-		return nil, err
-	}
-	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(content) > maxFile {
-		err = fmt.Errorf("larger than %d KiB", maxFile>>10)
-	}
-	return content, err
 }
 
 // parseYAML gives the node of the only document, or nil for an empty one.
@@ -262,7 +244,7 @@ func (l *loader) takeEnv(name string, levels []string, text string) {
 			return
 		}
 		if child == nil {
-			l.problem("env "+name, "", "is no setting; %s", n.suggestEnv(path, level))
+			l.problem("env "+name, "", "is no setting; %s", n.suggestEnv(path, name))
 			return
 		}
 		n, path = child, join(path, key)
@@ -270,25 +252,46 @@ func (l *loader) takeEnv(name string, levels []string, text string) {
 	l.takeText(n, path, text, textSource("env "+name))
 }
 
-// suggestEnv is suggest in the words of the environment.
-func (n *node) suggestEnv(path, level string) string {
-	if len(n.children) == 0 {
+// suggestEnv is suggest in the words of the environment, for a variable whose levels up to path are known. A
+// single underscore between levels is what is mistaken most often.
+func (n *node) suggestEnv(path, name string) string {
+	if len(n.children) == 0 && n.kind != kindMap {
 		return path + " has no keys of its own"
 	}
-	var names []string
+	var here, all []string
 	for _, c := range n.children {
-		names = append(names, EnvName(join(path, c.name)))
+		here = append(here, EnvName(join(path, c.name)))
 	}
-	if path != "" {
-		path = EnvName(path) + "__"
-	} else {
-		path = envPrefix
+	n.leaves(func(leaf *node) {
+		key := join(path, strings.TrimPrefix(strings.TrimPrefix(leaf.path, n.path), "."))
+		before, after, inMap := strings.Cut(EnvName(key), "*")
+		if !inMap {
+			all = append(all, before)
+			return
+		}
+		// The name in the map is what stands between.
+		head, tail := strings.TrimSuffix(before, "__"), strings.TrimPrefix(after, "__")
+		if rest, ok := strings.CutPrefix(single(name), single(head)+"_"); ok {
+			if middle, ok := strings.CutSuffix(rest, "_"+single(tail)); ok && middle != "" {
+				all = append(all, before+middle+after)
+			}
+		}
+	})
+	for _, known := range all {
+		if single(known) == single(name) {
+			return "did you mean " + known + "? Levels are parted by two underscores"
+		}
 	}
-	if near := Nearest(path+level, names); near != "" {
+	if near := Nearest(name, append(here, all...)); near != "" {
 		return "did you mean " + near + "?"
 	}
-	return "known here: " + strings.Join(names, ", ")
+	return "known here: " + strings.Join(here, ", ")
 }
+
+var underscores = regexp.MustCompile(`__+`)
+
+// single is a variable's name with one underscore where there are several.
+func single(name string) string { return underscores.ReplaceAllString(name, "_") }
 
 func (l *loader) loadSet(set []string) {
 	for _, argument := range set {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"sort"
@@ -462,10 +461,7 @@ func (v *validator) readable(path, file string) {
 	if file == "" || !v.forRun {
 		return
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		v.add(path, "%v", err)
-		return
+	if _, err := readBounded(file, maxFile); err != nil {
+		v.add(path, "%s: %v", file, err)
 	}
-	f.Close()
 }

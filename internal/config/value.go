@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"slices"
@@ -105,22 +106,49 @@ func readSecret(value Secret, file string) (string, error) {
 	if file == "" {
 		return string(value), nil
 	}
-	info, err := os.Stat(file)
+	content, err := readBounded(file, maxSecretFile)
 	if err != nil {
-		return "", err
-	}
-	if info.IsDir() || info.Size() > maxSecretFile {
-		return "", fmt.Errorf("%s holds no secret: it is a directory or larger than %d KiB", file, maxSecretFile>>10)
-	}
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%s: %w", file, err)
 	}
 	secret := strings.TrimSpace(string(content))
 	if secret == "" {
 		return "", errors.New(file + " is empty")
 	}
 	return secret, nil
+}
+
+// readBounded reads a regular file of at most limit bytes; links are followed. Anything else could block, or
+// never end. Its errors do not name the file.
+func readBounded(name string, limit int64) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		return nil, errors.New("it is a directory")
+	case !mode.IsRegular():
+		return nil, errors.New("it is no regular file, but a device, a pipe or a socket")
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, limit+1)) // its size may be told wrongly, as that of /proc is
+	if err == nil && int64(len(content)) > limit {
+		err = fmt.Errorf("it is larger than %d KiB", limit>>10)
+	}
+	return content, withoutPath(err)
+}
+
+// withoutPath is what is wrong with a file, without its name.
+func withoutPath(err error) error {
+	var pathError *os.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err
+	}
+	return err
 }
 
 func trimSlash(url string) string { return strings.TrimRight(url, "/") }
