@@ -203,8 +203,8 @@ func TestSettlingFromManyGoroutinesReachesTheEnd(t *testing.T) {
 			last = got
 		}
 		wg.Wait()
-		if used := p.budget.Used(); used != 0 {
-			t.Fatalf("%d bytes still held", used)
+		if used, kept := p.budget.Used(), p.Kept(); used != 0 || kept != 0 {
+			t.Fatalf("%d bytes still held, %d of them kept", used, kept)
 		}
 	}
 }
@@ -244,6 +244,44 @@ func TestDetachLetsTheBufferGo(t *testing.T) {
 	c.SettleRange(0, 3)
 	if used := p.budget.Used(); used != 0 {
 		t.Errorf("%d bytes still held", used)
+	}
+}
+
+// TestWhoWaitsForDetachedRecordsIsWoken: they count as kept, with the records of their chunk, until they are
+// settled, and the task is woken when they are, if it asked for it.
+func TestWhoWaitsForDetachedRecordsIsWoken(t *testing.T) {
+	p := testPartition(1 << 30)
+	task := &Task{Partitions: []*Partition{p}, wake: p.task.wake}
+	p.task = task
+	c := testChunk(p, 3, 0, 1, 2)
+	woken := func() bool {
+		select {
+		case <-task.Wake():
+			return true
+		default:
+			return false
+		}
+	}
+	c.Settle(0)
+	if task.Kept() != 0 {
+		t.Errorf("%d bytes are kept when nothing was detached", task.Kept())
+	}
+	c.Detach(1)
+	c.Detach(2)
+	if got, want := task.Kept(), c.RecordBytes()+c.CopyBytes(1)+c.CopyBytes(2); got != want || c.CopyBytes(1) <= 1 {
+		t.Errorf("%d bytes are kept, want %d", got, want)
+	}
+	c.Settle(1)
+	if woken() {
+		t.Error("woken without having asked")
+	}
+	task.AwaitRoom(true)
+	c.Settle(2)
+	if !woken() {
+		t.Error("not woken when room was made")
+	}
+	if task.Kept() != 0 {
+		t.Errorf("%d bytes are kept when all is settled", task.Kept())
 	}
 }
 

@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -372,6 +373,7 @@ func (c *heldCase) run(t *testing.T) {
 	h := run.watchHeld()
 	if back != nil {
 		run.stops(topic)
+		run.saysWhatWaits()
 		back()
 	}
 	run.await("everything", func() bool {
@@ -395,6 +397,23 @@ func (c *heldCase) run(t *testing.T) {
 		}
 	}
 	w.checkArrived(objects, c.matched)
+}
+
+// saysWhatWaits fails unless the status page and the metrics name the reason why nothing is fetched.
+func (r *running) saysWhatWaits() {
+	r.t.Helper()
+	facts := fmt.Sprint(r.Page().Facts)
+	if want := "1 partition not fetched: " + stoppedWhy; !strings.Contains(facts, want) {
+		r.t.Errorf("the status page does not say %q: %s", want, facts)
+	}
+	_, metrics := r.get("/metrics")
+	if want := fmt.Sprintf(`eventworker_partition_waiting{partition="0",topic=%q} 1`, topic); !strings.Contains(metrics, want) {
+		r.t.Errorf("the metrics do not say %s", want)
+	}
+	r.await("eventworker_fetch_paused is 1", func() bool {
+		_, metrics := r.get("/metrics")
+		return strings.Contains(metrics, "eventworker_fetch_paused 1")
+	})
 }
 
 func (r *running) keptNow() (n int64) {
