@@ -3,12 +3,12 @@
 package servers
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -49,7 +49,7 @@ func TestAServerWhoseAddressIsInUseForAMomentIsStartedAgain(t *testing.T) {
 
 func TestAServerThatFailsOtherwiseIsNotStartedAgain(t *testing.T) {
 	p, starts, err := scripted(t, time.Hour, `echo "FATAL CONFIG FILE ERROR"; exit 1`)
-	if starts != 1 || !errors.Is(err, errEnded) || !bytes.Contains([]byte(err.Error()), []byte("FATAL CONFIG")) || p.runs() {
+	if starts != 1 || !errors.Is(err, errEnded) || !strings.Contains(err.Error(), "FATAL CONFIG") || p.runs() {
 		t.Errorf("%d starts, %v", starts, err)
 	}
 }
