@@ -93,5 +93,28 @@ func (c *adminClient) call(ctx context.Context, path string, body, into any) (st
 	if json.Unmarshal(text, &said) != nil || said.Error == "" {
 		said.Error = strings.TrimSpace(string(text[:min(len(text), 500)]))
 	}
-	return res.StatusCode, &adminRefusal{res.StatusCode, c.address + ": " + said.Error}
+	return res.StatusCode, refusalOf(c.address, res.StatusCode, said.Error)
+}
+
+// refusalOf is the error of an answer other than 200. One for want of the token, or for a wrong one, says where
+// the token belongs: no second try helps before it is there.
+func refusalOf(address string, status int, said string) error {
+	refused := &adminRefusal{status, address + ": " + said}
+	switch {
+	case status == http.StatusUnauthorized:
+		refused.text = address + " refuses the call: set admin.token or admin.token_file to the token of that worker; it says: " + said
+	case status == http.StatusForbidden:
+		refused.text = address + " refuses the call: the worker itself needs an admin.token, and then so does this command; it says: " + said
+	default:
+		return refused
+	}
+	return &failure{exitFailed, refused, "the same command with --set admin.token_file=FILE", categoryAuth}
+}
+
+// failAdmin gives an error of a call a hint, unless it has a better one.
+func failAdmin(try string, err error) error {
+	if errors.As(err, new(*failure)) {
+		return err
+	}
+	return failf(try, "%w", err)
 }

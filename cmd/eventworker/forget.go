@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -113,8 +112,7 @@ func (a *app) forget(cmd *cobra.Command, c *forgetCall) error {
 	if !done.Complete {
 		result = "failed"
 	}
-	line := dlq.Audit{By: a.getenv("USER"), Action: "forget", Target: done.User, Count: int64(len(done.Workers)), Result: result}
-	fmt.Fprintf(a.err, "audit %s\n", line.Line())
+	a.audit(dlq.Audit{By: who(), Action: "forget", Target: done.User, Count: int64(len(done.Workers)), Result: result})
 	a.acts = true
 	if werr := a.writeForgotten(c, done); werr != nil && !closedPipe(werr) || err != nil {
 		return errors.Join(err, werr)
@@ -182,7 +180,7 @@ func (a *app) forgetInWorkers(cmd *cobra.Command, cfg *config.Config, c *forgetC
 			}
 			add("folder "+cfg.Store.Path, r)
 		default:
-			return failf("call it again", "%w", err)
+			return failAdmin("call it again", err)
 		}
 	}
 	return nil
@@ -197,9 +195,7 @@ func (a *app) forgetInAPI(cmd *cobra.Command, cfg *config.Config, c *forgetCall,
 		application := cfg.Insights.Applications[name]
 		key, err := application.ReadKey()
 		if c.keyFile != "" {
-			var content []byte
-			content, err = os.ReadFile(c.keyFile)
-			key = strings.TrimSpace(string(content))
+			key, err = config.Application{APIKeyFile: c.keyFile}.ReadKey()
 		}
 		answer := forgottenAPI{Application: name, OK: true, Message: "the API deletes the user's events within 48 hours"}
 		if err == nil {

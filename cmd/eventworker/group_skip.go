@@ -95,7 +95,7 @@ func postAdmin(ctx context.Context, admin, token, path string, q url.Values) (sa
 		return "", failf("", "the answer of the worker's admin server: %w", err)
 	}
 	if res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden {
-		return "", &failure{exitGuard, fmt.Errorf("%s refuses: %s", admin, strings.TrimSpace(string(body))), "eventworker config print --origin", categoryAuth}
+		return "", refusalOf(admin, res.StatusCode, strings.TrimSpace(string(body)))
 	}
 	var answer worker.SkipAnswer
 	if err := json.Unmarshal(body, &answer); err != nil || res.StatusCode >= 500 || res.StatusCode == http.StatusNotFound && answer.Message == "" {

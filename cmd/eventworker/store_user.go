@@ -118,7 +118,7 @@ func (a *app) askWorkers(cmd *cobra.Command, cfg *config.Config, c *userCall) (*
 		case errors.Is(err, errNoWorker) && len(c.admin) == 0:
 			return a.offlineUser(cfg, c, err)
 		default:
-			return nil, failf("eventworker store user --help", "%w", err)
+			return nil, failAdmin("eventworker store user --help", err)
 		}
 	}
 	return nil, withCode(exitGuard, "eventworker group show", elsewhere)

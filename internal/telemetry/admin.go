@@ -129,11 +129,16 @@ func (a *Admin) Addr() net.Addr { return a.listener.Addr() }
 // Close gives the address back where Run was not called.
 func (a *Admin) Close() error { return a.listener.Close() }
 
+// Handler is what Run serves.
+func (a *Admin) Handler() http.Handler {
+	return a.listener.busy(headers(bodies(http.MaxBytesHandler(a.mux, adminBodyBytes))))
+}
+
 // Run serves until ctx is done, gives requests that are being answered a second, and returns nil;
 // or the error that ended it.
 func (a *Admin) Run(ctx context.Context) error {
 	server := &http.Server{
-		Handler:           a.listener.busy(headers(bodies(http.MaxBytesHandler(a.mux, adminBodyBytes)))),
+		Handler:           a.Handler(),
 		ConnState:         a.listener.state,
 		ConnContext:       withConn,
 		ReadHeaderTimeout: adminReadHeader,
