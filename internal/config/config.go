@@ -130,7 +130,7 @@ func (i Insights) Serves(name string) bool {
 
 // Application is one Algolia application that messages may name.
 type Application struct {
-	// AppID is the application's id, ten capital letters and digits.
+	// AppID is the application's id as the dashboard shows it: letters and digits, ten in those that Algolia gives.
 	AppID string `yaml:"app_id"`
 	// APIKey is the key that is sent with each request; a search-only key is enough.
 	APIKey Secret `reload:"yes" yaml:"api_key"`
@@ -274,8 +274,8 @@ type Delivery struct {
 	// MaxEventsPerSecond caps the rate; 0: no cap.
 	MaxEventsPerSecond int           `reload:"yes" yaml:"max_events_per_second"`
 	Timeout            time.Duration `reload:"yes" yaml:"timeout"` // of one request
-	// MaxEventAge is the age beyond which an event is not sent any more; the API takes four days
-	// for certain.
+	// MaxEventAge is the age beyond which an event is not sent any more, up to 720h. Four days is what the
+	// API has always taken; its specification says 30 days since February 2026.
 	MaxEventAge time.Duration `yaml:"max_event_age"`
 	// MaxElapsedTime bounds the tries of an event from the first on; 0: no bound.
 	MaxElapsedTime time.Duration `yaml:"max_elapsed_time"`

@@ -225,6 +225,8 @@ func TestRulesAcrossKeys(t *testing.T) {
 		{"not copartitioned with redis", []string{"kafka.copartitioned=false", "store.kind=redis"}, ""},
 		{"drain longer than the rebalance", []string{"drain_timeout=30s"}, "must be shorter than kafka.rebalance_timeout (30s)"},
 		{"fetch larger than the budget", []string{"kafka.max_fetch_bytes=128MiB"}, "must not be more than memory.budget (64MiB)"},
+		{"admin server without a port", []string{"admin.listen=x"}, "admin.listen: want host:port, such as 127.0.0.1:9402,"},
+		{"broker without a port", []string{"kafka.brokers=x"}, "want host:port, such as localhost:9092,"},
 		{"batch of none", []string{"batch.max_events=0"}, "want 1 to 1000, got 0"},
 		{"batch as large as allowed", []string{"batch.max_events=1000", "batch.max_bytes=1900000"}, ""},
 		{"batch above it", []string{"batch.max_bytes=1900001"}, "want 64KiB to 1900000"},

@@ -34,7 +34,7 @@ func (c *Config) problems(forRun bool) []Problem {
 			formatDuration(c.Kafka.RebalanceTimeout), formatDuration(c.DrainTimeout))
 	}
 	if c.Admin.Listen != "" {
-		v.address("admin.listen", c.Admin.Listen, true)
+		v.address("admin.listen", c.Admin.Listen, "127.0.0.1:9402", true)
 	}
 	v.secret("admin.token", c.Admin.Token, c.Admin.TokenFile, forRun)
 	v.duration("admin.stall_after", c.Admin.StallAfter, time.Minute, time.Hour)
@@ -56,7 +56,7 @@ func (v *validator) kafka(c *Config) {
 	k := &c.Kafka
 	if v.filled("kafka.brokers", k.Brokers) {
 		for i, b := range k.Brokers {
-			v.address(element("kafka.brokers", i), b, false)
+			v.address(element("kafka.brokers", i), b, "localhost:9092", false)
 		}
 	}
 	v.required("kafka.group", k.Group)
@@ -230,7 +230,7 @@ func (v *validator) store(c *Config) {
 func (v *validator) redis(r *Redis, used bool) {
 	if used && v.filled("store.redis.addresses", r.Addresses) {
 		for i, a := range r.Addresses {
-			v.address(element("store.redis.addresses", i), a, false)
+			v.address(element("store.redis.addresses", i), a, "localhost:6379", false)
 		}
 	}
 	v.oneOf("store.redis.mode", r.Mode, "auto", "single", "sentinel", "cluster")
@@ -406,7 +406,7 @@ func (v *validator) topic(path, name string) {
 }
 
 // address wants host:port. Where one listens the host may be empty and the port 0.
-func (v *validator) address(path, value string, listen bool) {
+func (v *validator) address(path, value, example string, listen bool) {
 	host, port, err := net.SplitHostPort(value)
 	n, portErr := strconv.Atoi(port)
 	lowest := 1
@@ -414,7 +414,7 @@ func (v *validator) address(path, value string, listen bool) {
 		lowest = 0
 	}
 	if err != nil || portErr != nil || n < lowest || n > 65535 || host == "" && !listen || strings.ContainsAny(host, "/@ ") {
-		v.add(path, "want host:port, such as localhost:9092, got %s", quote(hideUser(value)))
+		v.add(path, "want host:port, such as %s, got %s", example, quote(hideUser(value)))
 	}
 }
 
