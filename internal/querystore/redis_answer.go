@@ -22,8 +22,12 @@ const leastAnswers = 64 << 10
 // begin begins an exchange.
 func (a *answers) begin() { a.from = len(a.buf) }
 
-// undo lets go of what the exchange brought so far.
-func (a *answers) undo() { a.buf = a.buf[:a.from] }
+// undo lets go of what the exchange brought so far, and of the room that was made for it alone.
+func (a *answers) undo() {
+	if a.buf = a.buf[:a.from]; a.from == 0 {
+		a.buf = nil
+	}
+}
 
 // reset lets go of everything. Room for at most so many bytes is kept for another use.
 func (a *answers) reset(most int) {
@@ -39,7 +43,7 @@ func (a *answers) room(n int) {
 		return
 	}
 	have := len(a.buf) - a.from
-	a.buf = append(make([]byte, 0, max(leastAnswers, 2*have+n)), a.buf[a.from:]...)
+	a.buf = append(make([]byte, 0, max(leastAnswers, have+have/2+n)), a.buf[a.from:]...)
 	a.from = 0
 }
 
