@@ -18,9 +18,9 @@ func TestAClockAheadInAMessageChangesNoAnswerBetweenLiveAndBacklog(t *testing.T)
 		a := &again{t: t, journal: &journal{t: t, kept: map[uint64]join.Message{}, events: map[uint64]int{}, settled: map[uint64]string{}}}
 		a.task = join.NewTask(configOf(storefront.DefaultRules()), section, []join.SourceConfig{{Topic: "events", Shown: true, Clicked: true}}, a.journal)
 		var all []string
-		base := int64(replayBase)
+		base := replayBase
 		put := func(recordTime, now int64, value string) {
-			m := uint64(a.next)
+			m := a.next
 			a.next++
 			msg := join.Message{Offset: a.offsets[0], Time: recordTime, Key: []byte("u"), Value: []byte(value)}
 			a.offsets[0]++
@@ -45,7 +45,8 @@ func TestAClockAheadInAMessageChangesNoAnswerBetweenLiveAndBacklog(t *testing.T)
 		return "none"
 	}
 	live, later := answer(0), answer(2*3600_000)
-	if live != later || !strings.Contains(live, hexID) {
+	// By the second record the click's miss is final, so the impression is too late for it.
+	if live != later || live == "none" || strings.Contains(live, hexID) {
 		t.Errorf("live:  %s\nlater: %s", live, later)
 	}
 }
