@@ -149,7 +149,7 @@ func TestActionsTakeWhatTheyKnowAndNothingElse(t *testing.T) {
 		{"/named", form, "application=default", 200, ""},
 		{"/named", form + "; charset=utf-8", "application=default", 200, ""},
 		{"/named?application=default", form, "", 200, ""},
-		{"/named?aplication=default", "", "", 400, `no parameter "aplication"; /named takes application, note`},
+		{"/named?app=default", "", "", 400, `no parameter "app"; /named takes application, note`},
 		{"/named?application=", "", "", 400, "application is empty"},
 		{"/named?application", "", "", 400, "application is empty"},
 		{"/named?application=%20", "", "", 400, "application is empty"},

@@ -131,7 +131,7 @@ func TestPauseAndResumeByHand(t *testing.T) {
 	if status, _ := run.post("/pause?application=" + url.QueryEscape("none such")); status != http.StatusNotFound {
 		t.Errorf("an application that is not there: %d", status)
 	}
-	for _, wrong := range []string{"/pause?aplication=default", "/pause?application=", "/resume?application=other&application=default", "/pause?note=%zz", "/pause?application=default;other",
+	for _, wrong := range []string{"/pause?app=default", "/pause?application=", "/resume?application=other&application=default", "/pause?note=%zz", "/pause?application=default;other",
 		"/pause?note=" + strings.Repeat("x", 501)} {
 		if status, _ := run.post(wrong); status != http.StatusBadRequest || run.Status().Applications[0].Paused {
 			t.Errorf("%s: %d", wrong, status)
