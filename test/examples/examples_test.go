@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,6 +32,9 @@ const (
 	// patience bounds the wait for the events; installing bounds that for packages, which come from registries.
 	patience, installing = time.Minute, 5 * time.Minute
 )
+
+// lonely begins the tokens of shoppers to whom one product is recommended, without a queryID.
+const lonely = "lonely-"
 
 // An example is a program in a folder of examples/storefront.
 type example struct {
@@ -53,8 +57,21 @@ func TestEachStorefrontExampleIsAttributed(t *testing.T) {
 	for _, x := range all {
 		t.Run(x.folder, func(t *testing.T) {
 			token := "shopper-" + x.folder
-			s.runExample(t, &x, token)
+			p := s.install(t, &x)
+			p.mustRun(t, token)
 			s.attributed(t, token)
+
+			absorbed := s.absorbed()
+			p.mustRun(t, token) // the same order once more
+			s.await(t, "the repeated order", func() bool { return s.absorbed() > absorbed })
+			if n := s.purchasesOf(token); n != 1 {
+				t.Errorf("an order whose checkout was tried again counts %d times", n)
+			}
+
+			if out, err := p.run(t, lonely+token); err == nil || !strings.Contains(out, "fewer than two recommendations") ||
+				strings.Contains(out, "Traceback") || strings.Contains(out, "    at ") {
+				t.Errorf("with one recommendation, and no queryID: %v\n%s", err, out)
+			}
 		})
 	}
 }
@@ -64,6 +81,7 @@ func TestEachStorefrontExampleIsAttributed(t *testing.T) {
 type shop struct {
 	broker, topic string
 	recommend     *httptest.Server
+	worker        *worker.Worker
 
 	mu      sync.Mutex
 	asked   map[string]string // the queryID that each user token was given
@@ -93,6 +111,7 @@ func open(t *testing.T) *shop {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.worker = w
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
@@ -140,6 +159,10 @@ func (s *shop) recommendations(w http.ResponseWriter, r *http.Request) {
 	s.asked[q.UserToken] = queryID
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
+	if strings.HasPrefix(q.UserToken, lonely) {
+		fmt.Fprint(w, `{"results":[{"hits":[{"objectID":"sku-1","_score":90}],"processingTimeMS":1}]}`)
+		return
+	}
 	fmt.Fprintf(w, `{"results":[{"hits":[{"objectID":"sku-1","_score":90},{"objectID":"sku-2","_score":80},{"objectID":"sku-3","_score":70}],`+
 		`"processingTimeMS":1,"queryID":%q}]}`, queryID)
 }
@@ -160,26 +183,82 @@ func (s *shop) accept(_ string, events []insightsfake.Event) {
 	}
 }
 
-// runExample installs an example in a copy of its folder and runs it.
-func (s *shop) runExample(t *testing.T, x *example, token string) {
+// program is an example that is installed.
+type program struct {
+	dir string
+	cmd []string
+	env []string
+}
+
+// install installs an example in a copy of its folder.
+func (s *shop) install(t *testing.T, x *example) *program {
 	dir := filepath.Join(t.TempDir(), x.folder)
 	if err := os.CopyFS(dir, os.DirFS("../../examples/storefront/"+x.folder)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), installing)
 	defer cancel()
-	for i, args := range append(slices.Clone(x.install), x.run) {
+	for _, args := range x.install {
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 		cmd.Dir = dir
-		if x.folder == "go" && i == 0 {
+		if x.folder == "go" {
 			cmd.Args[3], cmd.Dir = filepath.Join(dir, "storefront"), "" // it is built where its module is
 		}
-		cmd.Env = append(os.Environ(), "KAFKA_BROKERS="+s.broker, "KAFKA_TOPIC="+s.topic, "USER_TOKEN="+token,
-			"ALGOLIA_APP_ID="+appID, "ALGOLIA_API_KEY="+apiKey, "ALGOLIA_URL="+s.recommend.URL)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v\n%s", args, err, out)
 		}
 	}
+	return &program{dir: dir, cmd: x.run, env: append(os.Environ(), "KAFKA_BROKERS="+s.broker, "KAFKA_TOPIC="+s.topic,
+		"ALGOLIA_APP_ID="+appID, "ALGOLIA_API_KEY="+apiKey, "ALGOLIA_URL="+s.recommend.URL)}
+}
+
+// run runs the example as a shopper's visit, whose order is always the same.
+func (p *program) run(t *testing.T, token string) (out string, err error) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, p.cmd[0], p.cmd[1:]...)
+	cmd.Dir, cmd.Env = p.dir, append(slices.Clone(p.env), "USER_TOKEN="+token, "ORDER_NUMBER=of-"+token)
+	said, err := cmd.CombinedOutput()
+	return string(said), err
+}
+
+func (p *program) mustRun(t *testing.T, token string) {
+	t.Helper()
+	if out, err := p.run(t, token); err != nil {
+		t.Fatalf("%v: %v\n%s", p.cmd, err, out)
+	}
+}
+
+// await looks until cond holds.
+func (s *shop) await(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%s did not come", what)
+		}
+	}
+}
+
+// absorbed is how many messages the worker took as repetitions, or had nothing to send of.
+func (s *shop) absorbed() int64 {
+	now := s.worker.Ledger().Snapshot()
+	return now.TotalAbsorbed()
+}
+
+func (s *shop) purchasesOf(token string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.events {
+		if s.events[i].UserToken == token && s.events[i].EventSubtype == "purchase" {
+			n++
+		}
+	}
+	return n
 }
 
 // attributed waits for the events of a user and holds them against what the example did.

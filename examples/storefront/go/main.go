@@ -29,6 +29,7 @@ func run() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	userToken := cmp.Or(os.Getenv("USER_TOKEN"), "user-1234")
+	order := cmp.Or(os.Getenv("ORDER_NUMBER"), "1001")
 
 	// The user token is the key, and the partitioner is murmur2, as in Java's client: so all messages of
 	// a user meet in one partition, whatever service wrote them. kafka-go's own default would not do that.
@@ -84,9 +85,10 @@ func run() error {
 		return err
 	}
 
-	// 4. The order. id is unique to this message and makes a repeated one harmless; prices are decimal text.
+	// 4. The order. Its id comes from the order's number, so that a checkout that is tried again repeats it
+	// and does not count twice; prices are decimal text.
 	return publish(ctx, events, userToken, map[string]any{
-		"type": "recommendation.purchased", "id": "order-" + rand.Text(), "index": "products", "currency": "EUR",
+		"type": "recommendation.purchased", "id": "order-" + order, "orderID": order, "index": "products", "currency": "EUR",
 		"items": []map[string]any{{"objectID": product, "price": "19.90", "quantity": 2}},
 	})
 }

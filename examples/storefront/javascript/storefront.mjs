@@ -6,6 +6,7 @@ import { Kafka, Partitioners } from 'kafkajs';
 
 const env = (name, otherwise) => process.env[name] || otherwise;
 const userToken = env('USER_TOKEN', 'user-1234');
+const order = env('ORDER_NUMBER', '1001');
 const topic = env('KAFKA_TOPIC', 'recommendation-events');
 
 const kafka = new Kafka({ clientId: 'storefront', brokers: env('KAFKA_BROKERS', 'localhost:9092').split(',') });
@@ -42,14 +43,20 @@ try {
   await publish({ type: 'recommendation.shown', id: randomUUID(), recommend: { request, response } });
 
   // 3. The shopper clicks the second product. The worker finds its queryID and position.
-  const product = response.results[0].hits[1].objectID;
+  const hits = response.results[0]?.hits ?? [];
+  if (hits.length < 2) throw new Error('fewer than two recommendations: nothing to click on');
+  const product = hits[1].objectID;
   await publish({ type: 'recommendation.clicked', id: randomUUID(), index: 'products', objectID: product });
 
-  // 4. The order. id is unique to this message and makes a repeated one harmless; prices are decimal text.
+  // 4. The order. Its id comes from the order's number, so that a checkout that is tried again repeats it
+  // and does not count twice; prices are decimal text.
   await publish({
-    type: 'recommendation.purchased', id: `order-${randomUUID()}`, index: 'products', currency: 'EUR',
+    type: 'recommendation.purchased', id: `order-${order}`, orderID: order, index: 'products', currency: 'EUR',
     items: [{ objectID: product, price: '19.90', quantity: 2 }],
   });
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
 } finally {
   await producer.disconnect();
 }

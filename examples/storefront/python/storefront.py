@@ -3,6 +3,7 @@ what the shopper saw, clicked and bought for eventworker. docs/storefront.md exp
 
 import json
 import os
+import sys
 import time
 import uuid
 from urllib.parse import urlparse
@@ -13,6 +14,7 @@ from algoliasearch.recommend.config import RecommendConfig
 from kafka import KafkaProducer
 
 USER_TOKEN = os.environ.get("USER_TOKEN", "user-1234")
+ORDER = os.environ.get("ORDER_NUMBER", "1001")
 TOPIC = os.environ.get("KAFKA_TOPIC", "recommendation-events")
 
 # The default partitioner is murmur2, as in Java's client: with the user token as the key, all messages
@@ -59,14 +61,19 @@ response = json.loads(answer.raw_data)
 publish({"type": "recommendation.shown", "id": str(uuid.uuid4()), "recommend": {"request": request, "response": response}})
 
 # 3. The shopper clicks the second product. The worker finds its queryID and position.
-product = response["results"][0]["hits"][1]["objectID"]
+hits = response["results"][0]["hits"] if response["results"] else []
+if len(hits) < 2:
+    sys.exit("fewer than two recommendations: nothing to click on")
+product = hits[1]["objectID"]
 publish({"type": "recommendation.clicked", "id": str(uuid.uuid4()), "index": "products", "objectID": product})
 
-# 4. The order. id is unique to this message and makes a repeated one harmless; prices are decimal text.
+# 4. The order. Its id comes from the order's number, so that a checkout that is tried again repeats it and
+# does not count twice; prices are decimal text.
 publish(
     {
         "type": "recommendation.purchased",
-        "id": f"order-{uuid.uuid4()}",
+        "id": f"order-{ORDER}",
+        "orderID": ORDER,
         "index": "products",
         "currency": "EUR",
         "items": [{"objectID": product, "price": "19.90", "quantity": 2}],

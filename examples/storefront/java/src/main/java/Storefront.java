@@ -27,6 +27,7 @@ import org.apache.kafka.common.serialization.StringSerializer;
 public final class Storefront {
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final String USER_TOKEN = env("USER_TOKEN", "user-1234");
+  private static final String ORDER = env("ORDER_NUMBER", "1001");
   private static final String TOPIC = env("KAFKA_TOPIC", "recommendation-events");
 
   public static void main(String[] args) throws Exception {
@@ -40,24 +41,34 @@ public final class Storefront {
 
       // 1. Ask for recommendations. clickAnalytics gives each result a queryID; userToken is the one that
       // the events carry. analyticsTags are up to you.
-      RecommendationsResults result = recommend.getRecommendations(new GetRecommendationsParams().setRequests(List.of(
+      List<RecommendationsResults> results = recommend.getRecommendations(new GetRecommendationsParams().setRequests(List.of(
           new RelatedQuery().setIndexName("products").setModel(RelatedModel.RELATED_PRODUCTS).setObjectID("sku-7")
               .setThreshold(0.0).setMaxRecommendations(4)
               .setQueryParameters(new RecommendSearchParams().setClickAnalytics(true).setUserToken(USER_TOKEN)
-                  .setAnalyticsTags(List.of("product-page")))))).getResults().get(0);
+                  .setAnalyticsTags(List.of("product-page")))))).getResults();
+      RecommendationsResults result = results.isEmpty() ? new RecommendationsResults().setHits(List.of()) : results.get(0);
       List<String> products = result.getHits().stream()
           .map(hit -> ((RecommendationsHit.RecommendHitWrapper) hit).getValue().getObjectID()).toList();
 
-      // 2. Shown: the queryID of the result and its products in order.
-      publish(producer, Map.of("type", "recommendation.shown", "id", UUID.randomUUID().toString(), "index", "products",
-          "model", "related-products", "queryID", result.getQueryID(), "objectIDs", products, "analyticsTags", List.of("product-page")));
+      // 2. Shown: the queryID of the result, which only clickAnalytics gives, and its products in order.
+      Map<String, Object> shown = new HashMap<>(Map.of("type", "recommendation.shown", "id", UUID.randomUUID().toString(), "index", "products",
+          "model", "related-products", "objectIDs", products, "analyticsTags", List.of("product-page")));
+      if (result.getQueryID() != null) {
+        shown.put("queryID", result.getQueryID());
+      }
+      publish(producer, shown);
 
       // 3. The shopper clicks the second product. The worker finds its queryID and position.
+      if (products.size() < 2) {
+        System.err.println("fewer than two recommendations: nothing to click on");
+        System.exit(1);
+      }
       String product = products.get(1);
       publish(producer, Map.of("type", "recommendation.clicked", "id", UUID.randomUUID().toString(), "index", "products", "objectID", product));
 
-      // 4. The order. id is unique to this message and makes a repeated one harmless; prices are decimal text.
-      publish(producer, Map.of("type", "recommendation.purchased", "id", "order-" + UUID.randomUUID(), "index", "products", "currency", "EUR",
+      // 4. The order. Its id comes from the order's number, so that a checkout that is tried again repeats it
+      // and does not count twice; prices are decimal text.
+      publish(producer, Map.of("type", "recommendation.purchased", "id", "order-" + ORDER, "orderID", ORDER, "index", "products", "currency", "EUR",
           "items", List.of(Map.of("objectID", product, "price", "19.90", "quantity", 2))));
     }
   }
