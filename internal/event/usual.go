@@ -1,5 +1,7 @@
 package event
 
+import "bytes"
+
 // A producer writes the names of its messages in the same order and in the same bytes over and over. A
 // Decoder remembers what stood where, so that a name costs one comparison instead of a scan and a
 // search. What it remembers was read the long way once, so it changes no answer.
@@ -17,7 +19,7 @@ type usualNames [16]usualName
 // at says whether the name stands at i, and where the value then begins.
 func (u *usualName) at(b []byte, i int) (next int, ok bool) {
 	n := int(u.size)
-	if n == 0 || len(b)-i <= n || string(b[i:i+n]) != string(u.text[:n]) {
+	if n == 0 || len(b)-i <= n || !bytes.Equal(b[i:i+n], u.text[:n]) {
 		return 0, false
 	}
 	if i += n; b[i] <= ' ' {
