@@ -111,6 +111,7 @@ type RedisStore struct {
 	reloaded time.Time // when the client was told to look anew
 	checked  time.Time // when the servers were last found fit
 	open     map[int32]bool
+	gone     map[int32]bool // tasks that were open while servers evicted: what they hold is not believed
 	closed   bool
 
 	outside  atomic.Bool // a storefront writes records, too
@@ -152,7 +153,7 @@ func OpenRedis(opts RedisOptions) (*RedisStore, error) {
 		return nil, &UnfitError{"key_prefix must not hold { or }: they would put all keys on one node of a cluster"}
 	}
 	quiet.Do(func() { redis.SetLogger(silent{}) })
-	return &RedisStore{opts: opts, ttl: (opts.Reach + opts.Standstill).Milliseconds(), open: make(map[int32]bool),
+	return &RedisStore{opts: opts, ttl: (opts.Reach + opts.Standstill).Milliseconds(), open: make(map[int32]bool), gone: make(map[int32]bool),
 		mostRead: mostRead, mostReply: mostReply, leastAhead: leastAhead}, nil
 }
 

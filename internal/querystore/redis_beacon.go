@@ -208,6 +208,9 @@ func (s *redisSection) Sync() error {
 func (s *redisSection) covers() error {
 	ctx, cancel := s.store.context()
 	defer cancel()
+	if err := s.keeps(ctx); err != nil {
+		return err
+	}
 	if err := s.cover(ctx); err != nil {
 		return s.fails("cover", err)
 	}

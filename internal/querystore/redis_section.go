@@ -60,6 +60,9 @@ func (s *RedisStore) openSection(task int32) (*redisSection, error) {
 	if err := section.load(ctx); err != nil {
 		return nil, &RedisError{Task: task, Op: "open", Err: err}
 	}
+	s.mu.Lock()
+	delete(s.gone, task)
+	s.mu.Unlock()
 	return section, nil
 }
 
@@ -80,6 +83,9 @@ func (s *redisSection) load(ctx context.Context) error {
 				s.dead[uint16(n)] = true
 			}
 		}
+	}
+	if err := s.disbelieve(ctx); err != nil {
+		return err
 	}
 	return s.takeBeacons(ctx)
 }
