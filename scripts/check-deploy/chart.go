@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -108,7 +109,70 @@ func checkChart(ctx context.Context, c *checks) error {
 	if err := checkCustom(ctx, custom); err != nil {
 		return err
 	}
+	if err := checkReplayCommand(ctx, helm); err != nil {
+		return err
+	}
 	return checkRefused(ctx, helm)
+}
+
+// checkReplayCommand runs the command of the page that renders the replay's Job, as it is printed.
+func checkReplayCommand(ctx context.Context, helm string) error {
+	const page = "docs/kubernetes.md"
+	content, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	printed, err := replayCommand(string(content))
+	if err != nil {
+		return fmt.Errorf("%s: %w", page, err)
+	}
+	if i := slices.Index(printed, "values.yaml"); i >= 0 {
+		printed[i] = chart + "/ci/disk.yaml"
+	}
+	text, err := command(ctx, helm, printed...)
+	if err != nil {
+		return fmt.Errorf("%s: the command for the replay's Job: %w", page, err)
+	}
+	resources, err := parse(text)
+	if err != nil {
+		return err
+	}
+	if len(resources) != 1 || resources[0].kind() != "Job" {
+		return fmt.Errorf("%s: the command for the replay's Job renders:\n%s", page, text)
+	}
+	if err := checkArgs(resources[0]); err != nil {
+		return fmt.Errorf("%s: %w", page, err)
+	}
+	return nil
+}
+
+// checkArgs sees that the replay's arguments are text, numbers among them written out.
+func checkArgs(job resource) error {
+	containers, _ := job.at("spec", "template", "spec", "containers").([]any)
+	if len(containers) != 1 {
+		return fmt.Errorf("%d containers in the replay's Job, want one", len(containers))
+	}
+	args, _ := asResource(containers[0]).at("args").([]any)
+	for _, a := range args {
+		if text, ok := a.(string); !ok || strings.Contains(text, "e+0") {
+			return fmt.Errorf("the replay's Job has the argument %v, want text, and numbers written out", a)
+		}
+	}
+	return nil
+}
+
+// replayCommand is the page's helm template command in words, without the program and what it is piped to.
+func replayCommand(page string) ([]string, error) {
+	_, after, found := strings.Cut(page, "\nhelm template ")
+	line, _, piped := strings.Cut(strings.ReplaceAll(after, "\\\n", " "), " | ")
+	if !found || !piped {
+		return nil, errors.New("no helm template command that is piped to kubectl")
+	}
+	words := []string{"template"}
+	for _, w := range strings.Fields(line) {
+		words = append(words, strings.Trim(w, "'"))
+	}
+	return words, nil
 }
 
 func parse(text string) ([]resource, error) {
@@ -152,6 +216,9 @@ func (c *checks) checkResources(resources []resource) error {
 		case "Job":
 			if err := checkPod(r.inner("spec", "template"), false); err != nil {
 				return fmt.Errorf("the replay's Job: %w", err)
+			}
+			if err := checkArgs(r); err != nil {
+				return err
 			}
 		}
 	}

@@ -48,6 +48,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{/* A value as text. Helm reads whole numbers as floats, and 5000000 would become 5e+06. */}}
+{{- define "eventworker.text" -}}
+{{- if and (kindIs "float64" .) (eq . (floor .)) -}}
+{{- printf "%.0f" . -}}
+{{- else -}}
+{{- toString . -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A duration such as 1m30s in whole seconds, rounded up. */}}
 {{- define "eventworker.seconds" -}}
 {{- $text := toString . -}}
