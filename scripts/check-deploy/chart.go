@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -20,6 +21,8 @@ import (
 const (
 	chart     = "deploy/helm/eventworker"
 	namespace = "shop"
+	// accepted are the values that others are laid over.
+	accepted = chart + "/ci/disk.yaml"
 	// oldest is the version of Kubernetes that Chart.yaml asks for, newest the last with schemas at hand.
 	oldest, newest = "1.31.0", "1.37.0"
 	customKinds    = "PodMonitor,PrometheusRule,ScaledObject"
@@ -127,7 +130,7 @@ func checkReplayCommand(ctx context.Context, helm string) error {
 		return fmt.Errorf("%s: %w", page, err)
 	}
 	if i := slices.Index(printed, "values.yaml"); i >= 0 {
-		printed[i] = chart + "/ci/disk.yaml"
+		printed[i] = accepted
 	}
 	text, err := command(ctx, helm, printed...)
 	if err != nil {
@@ -325,7 +328,8 @@ func checkCustom(ctx context.Context, custom []resource) error {
 	return nil
 }
 
-// checkRefused sees that wrong values are refused in words that name what is wrong.
+// checkRefused sees that wrong values are refused in words that name what is wrong. Each set is laid over
+// one that is accepted, so that nothing but its own mistake refuses it.
 func checkRefused(ctx context.Context, helm string) error {
 	sets, err := filepath.Glob(chart + "/ci/refused/*.yaml")
 	if err != nil || len(sets) == 0 {
@@ -341,7 +345,7 @@ func checkRefused(ctx context.Context, helm string) error {
 		if !ok {
 			return fmt.Errorf("%s: its first line does not say what the refusal names", set)
 		}
-		said, err := command(ctx, helm, "template", "shop", chart, "--namespace", namespace, "--kube-version", newest, "--values", set)
+		said, err := command(ctx, helm, "template", "shop", chart, "--namespace", namespace, "--kube-version", newest, "--values", accepted, "--values", set)
 		if err == nil {
 			return fmt.Errorf("%s was rendered", set)
 		}
@@ -350,5 +354,38 @@ func checkRefused(ctx context.Context, helm string) error {
 		}
 	}
 	say("%d wrong sets of values are refused", len(sets))
+	return checkSecretsRefused(ctx, helm)
+}
+
+// checkSecretsRefused gives each secret of the configuration in values, and sees it refused by its name.
+func checkSecretsRefused(ctx context.Context, helm string) error {
+	secrets := secretsOf(reflect.TypeFor[config.Config](), "config")
+	if len(secrets) < 5 {
+		return fmt.Errorf("found only the secrets %v in the configuration", secrets)
+	}
+	for _, path := range secrets {
+		said, err := command(ctx, helm, "template", "shop", chart, "--kube-version", newest, "--values", accepted, "--set", path+"=SECRET")
+		if err == nil || !strings.Contains(said, path+": put it into a Secret and name that in secrets.") {
+			return fmt.Errorf("%s in values is not refused with the name of what to set instead:\n%s", path, said)
+		}
+	}
+	say("%d secrets of the configuration are refused in values", len(secrets))
 	return nil
+}
+
+// secretsOf are the paths of the secrets below a type of the configuration; an entry of a map is "default".
+func secretsOf(t reflect.Type, path string) []string {
+	switch {
+	case t == reflect.TypeFor[config.Secret]():
+		return []string{path}
+	case t.Kind() == reflect.Map:
+		return secretsOf(t.Elem(), path+".default")
+	case t.Kind() != reflect.Struct:
+		return nil
+	}
+	var all []string
+	for i := range t.NumField() {
+		all = append(all, secretsOf(t.Field(i).Type, path+"."+t.Field(i).Tag.Get("yaml"))...)
+	}
+	return all
 }

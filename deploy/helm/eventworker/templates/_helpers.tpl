@@ -84,27 +84,43 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* Secrets stand in Secrets: values and ConfigMaps are read by more people, and kept in histories. */}}
+{{/* Secrets stand in Secrets: values and ConfigMaps are read by more people, and kept in histories. Whatever
+has the name of a secret is refused, also where the worker knows no such key. */}}
 {{- define "eventworker.refuseSecrets" -}}
-{{- range $name, $application := dig "insights" "applications" dict .Values.config -}}
-{{- if get $application "api_key" -}}
-{{- fail (printf "config.insights.applications.%s.api_key: put it into a Secret and name that in secrets.insights.%s" $name $name) -}}
+{{- range $key, $value := .at -}}
+{{- $path := printf "%s.%s" $.path $key -}}
+{{- if kindIs "map" $value -}}
+{{- include "eventworker.refuseSecrets" (dict "path" $path "at" $value) -}}
+{{- else if and $value (regexMatch "^(.*_)?(api_key|password|token|secret)$" $key) -}}
+{{- $instead := get (dict
+      "config.kafka.sasl.password" "secrets.kafkaPassword"
+      "config.store.redis.password" "secrets.redisPassword"
+      "config.store.redis.sentinel_password" "secrets.redisSentinelPassword"
+      "config.admin.token" "secrets.adminToken") $path -}}
+{{- $application := regexFind "^config\\.insights\\.applications\\.[^.]+\\.api_key$" $path | trimPrefix "config.insights.applications." | trimSuffix ".api_key" -}}
+{{- if $application }}{{ $instead = printf "secrets.insights.%s" $application }}{{ end -}}
+{{- fail (printf "%s: put it into a Secret and name that in %s" $path ($instead | default "secrets")) -}}
 {{- end -}}
 {{- end -}}
-{{- if dig "kafka" "sasl" "password" "" .Values.config -}}
-{{- fail "config.kafka.sasl.password: put it into a Secret and name that in secrets.kafkaPassword" -}}
 {{- end -}}
-{{- if dig "store" "redis" "password" "" .Values.config -}}
-{{- fail "config.store.redis.password: put it into a Secret and name that in secrets.redisPassword" -}}
-{{- end -}}
-{{- if dig "admin" "token" "" .Values.config -}}
-{{- fail "config.admin.token: put it into a Secret and name that in secrets.adminToken" -}}
-{{- end -}}
+
+{{/* The tls part of the configuration for the keys of a Secret whose files begin with a name. */}}
+{{- define "eventworker.tls" -}}
+enabled: true
+{{- if .secret.caKey }}
+ca_file: /etc/eventworker/secrets/{{ .name }}-ca.crt
+{{- end }}
+{{- if .secret.certKey }}
+cert_file: /etc/eventworker/secrets/{{ .name }}-tls.crt
+{{- end }}
+{{- if .secret.keyKey }}
+key_file: /etc/eventworker/secrets/{{ .name }}-tls.key
+{{- end }}
 {{- end -}}
 
 {{/* The configuration file: what the chart knows, under what config says. */}}
 {{- define "eventworker.config" -}}
-{{- include "eventworker.refuseSecrets" . -}}
+{{- include "eventworker.refuseSecrets" (dict "path" "config" "at" .Values.config) -}}
 {{- if and (dig "store" "kind" "" .Values.config) (ne (dig "store" "kind" "" .Values.config) .Values.store.kind) -}}
 {{- fail "config.store.kind: set store.kind, which also chooses between StatefulSet and Deployment" -}}
 {{- end -}}
@@ -113,21 +129,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if eq .Values.store.kind "disk" -}}
 {{- $_ := set $store "path" "/var/lib/eventworker/queries" -}}
 {{- end -}}
+{{- $redis := dict -}}
 {{- if $secrets.redisPassword.existingSecret -}}
-{{- $_ := set $store "redis" (dict "password_file" "/etc/eventworker/secrets/redis-password") -}}
+{{- $_ := set $redis "password_file" "/etc/eventworker/secrets/redis-password" -}}
 {{- end -}}
+{{- if $secrets.redisSentinelPassword.existingSecret -}}
+{{- $_ := set $redis "sentinel_password_file" "/etc/eventworker/secrets/redis-sentinel-password" -}}
+{{- end -}}
+{{- if $secrets.redisTLS.existingSecret -}}
+{{- $_ := set $redis "tls" (include "eventworker.tls" (dict "name" "redis" "secret" $secrets.redisTLS) | fromYaml) -}}
+{{- end -}}
+{{- if $redis }}{{ $_ := set $store "redis" $redis }}{{ end -}}
 {{- $kafka := dict -}}
 {{- if $secrets.kafkaPassword.existingSecret -}}
 {{- $_ := set $kafka "sasl" (dict "password_file" "/etc/eventworker/secrets/kafka-password") -}}
 {{- end -}}
-{{- with $secrets.kafkaTLS -}}
-{{- if .existingSecret -}}
-{{- $tls := dict "enabled" true -}}
-{{- if .caKey }}{{ $_ := set $tls "ca_file" "/etc/eventworker/secrets/kafka-ca.crt" }}{{ end -}}
-{{- if .certKey }}{{ $_ := set $tls "cert_file" "/etc/eventworker/secrets/kafka-tls.crt" }}{{ end -}}
-{{- if .keyKey }}{{ $_ := set $tls "key_file" "/etc/eventworker/secrets/kafka-tls.key" }}{{ end -}}
-{{- $_ := set $kafka "tls" $tls -}}
-{{- end -}}
+{{- if $secrets.kafkaTLS.existingSecret -}}
+{{- $_ := set $kafka "tls" (include "eventworker.tls" (dict "name" "kafka" "secret" $secrets.kafkaTLS) | fromYaml) -}}
 {{- end -}}
 {{- $applications := dict -}}
 {{- range $name, $secret := $secrets.insights -}}
@@ -154,24 +172,29 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
     name: {{ .existingSecret }}
     items: [{key: {{ .key | quote }}, path: kafka-password}]
 {{- end }}{{ end }}
-{{- with .Values.secrets.kafkaTLS }}{{ if .existingSecret }}
+{{- range $name, $secret := dict "kafka" .Values.secrets.kafkaTLS "redis" .Values.secrets.redisTLS }}{{ if $secret.existingSecret }}
 - secret:
-    name: {{ .existingSecret }}
+    name: {{ $secret.existingSecret }}
     items:
-      {{- if .caKey }}
-      - {key: {{ .caKey | quote }}, path: kafka-ca.crt}
+      {{- if $secret.caKey }}
+      - {key: {{ $secret.caKey | quote }}, path: {{ $name }}-ca.crt}
       {{- end }}
-      {{- if .certKey }}
-      - {key: {{ .certKey | quote }}, path: kafka-tls.crt}
+      {{- if $secret.certKey }}
+      - {key: {{ $secret.certKey | quote }}, path: {{ $name }}-tls.crt}
       {{- end }}
-      {{- if .keyKey }}
-      - {key: {{ .keyKey | quote }}, path: kafka-tls.key}
+      {{- if $secret.keyKey }}
+      - {key: {{ $secret.keyKey | quote }}, path: {{ $name }}-tls.key}
       {{- end }}
 {{- end }}{{ end }}
 {{- with .Values.secrets.redisPassword }}{{ if .existingSecret }}
 - secret:
     name: {{ .existingSecret }}
     items: [{key: {{ .key | quote }}, path: redis-password}]
+{{- end }}{{ end }}
+{{- with .Values.secrets.redisSentinelPassword }}{{ if .existingSecret }}
+- secret:
+    name: {{ .existingSecret }}
+    items: [{key: {{ .key | quote }}, path: redis-sentinel-password}]
 {{- end }}{{ end }}
 {{- with .Values.secrets.adminToken }}{{ if .existingSecret }}
 - secret:
@@ -194,6 +217,9 @@ seccompProfile: {type: RuntimeDefault}
 {{- if include "eventworker.secretSources" . | trim }}
 - {name: secrets, mountPath: /etc/eventworker/secrets, readOnly: true}
 {{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "eventworker.volumes" -}}
@@ -206,6 +232,9 @@ seccompProfile: {type: RuntimeDefault}
     defaultMode: 0440
     sources:
       {{- . | nindent 6 }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
