@@ -1,10 +1,15 @@
 package main
 
 import (
+	"encoding/json"
+	"maps"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"eventworker/internal/config"
 	"eventworker/internal/dlq"
 	"eventworker/internal/telemetry"
 )
@@ -94,6 +99,30 @@ func TestAlertsRunbookAndPanelsBelongTogether(t *testing.T) {
 	rules[len(rules)-1].Annotations["runbook_url"] = "docs/alerts.md#elsewhere"
 	if err := checkAlerts(rules); err == nil {
 		t.Error("a link to no section was accepted")
+	}
+}
+
+func TestTheChartKnowsEverySectionOfTheConfiguration(t *testing.T) {
+	content, err := os.ReadFile("../../" + chart + "/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema map[string]any
+	if err := json.Unmarshal(content, &schema); err != nil {
+		t.Fatal(err)
+	}
+	section := resource(schema).inner("properties", "config")
+	if section.at("additionalProperties") != false {
+		t.Error("the chart accepts sections that there are not")
+	}
+	known := slices.Sorted(maps.Keys(section.inner("properties")))
+	var want []string
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[config.Config]()) {
+		want = append(want, f.Tag.Get("yaml"))
+	}
+	slices.Sort(want)
+	if !slices.Equal(known, want) {
+		t.Errorf("the chart's schema knows the sections\n%v\nthe configuration has\n%v", known, want)
 	}
 }
 

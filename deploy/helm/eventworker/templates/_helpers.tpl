@@ -57,23 +57,27 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* A duration such as 1m30s in whole seconds, rounded up. */}}
-{{- define "eventworker.seconds" -}}
-{{- $text := toString . -}}
+{{/* A duration such as 1m30s in milliseconds. */}}
+{{- define "eventworker.milliseconds" -}}
+{{- $text := toString .value -}}
 {{- if not (regexMatch "^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$" $text) -}}
-{{- fail (printf "config.drain_timeout: want a duration such as 20s or 1m30s, got %q" $text) -}}
+{{- fail (printf "%s: want a duration such as 20s or 1m30s, got %q" .key $text) -}}
 {{- end -}}
 {{- $ms := regexFind "[0-9]+ms" $text | trimSuffix "ms" | default "0" | int -}}
 {{- $text = regexReplaceAll "[0-9]+ms" $text "" -}}
 {{- $s := regexFind "[0-9]+s" $text | trimSuffix "s" | default "0" | int -}}
 {{- $m := regexFind "[0-9]+m" $text | trimSuffix "m" | default "0" | int -}}
 {{- $h := regexFind "[0-9]+h" $text | trimSuffix "h" | default "0" | int -}}
-{{- add (mul $h 3600) (mul $m 60) $s (div (add $ms 999) 1000) -}}
+{{- add (mul (add (mul $h 3600) (mul $m 60) $s) 1000) $ms -}}
+{{- end -}}
+
+{{- define "eventworker.drain" -}}
+{{- include "eventworker.milliseconds" (dict "key" "config.drain_timeout" "value" (default "20s" .Values.config.drain_timeout)) -}}
 {{- end -}}
 
 {{/* The grace period: longer than the drain, or the last commit is cut off and messages come twice. */}}
 {{- define "eventworker.grace" -}}
-{{- $drain := include "eventworker.seconds" (default "20s" .Values.config.drain_timeout) | int -}}
+{{- $drain := div (include "eventworker.drain" . | int | add 999) 1000 | int -}}
 {{- $grace := int .Values.terminationGracePeriodSeconds -}}
 {{- if eq $grace 0 -}}
 {{- add $drain 25 -}}
@@ -118,9 +122,57 @@ key_file: /etc/eventworker/secrets/{{ .name }}-tls.key
 {{- end }}
 {{- end -}}
 
+{{/* What the worker or the cluster would refuse only after the release is in. */}}
+{{- define "eventworker.refuseUnrunnable" -}}
+{{- $config := .Values.config -}}
+{{- $admin := get $config "admin" | default dict -}}
+{{- if and (hasKey $admin "listen") (not (regexMatch "^(0\\.0\\.0\\.0|\\[::\\])?:9402$" (toString $admin.listen))) -}}
+{{- fail (printf "config.admin.listen: leave it out, the chart sets :9402: probes, PodMonitor and NetworkPolicy ask that port of the pod's address, got %q" (toString $admin.listen)) -}}
+{{- end -}}
+{{- $path := dig "store" "path" "" $config | toString -}}
+{{- if and (eq .Values.store.kind "disk") $path (not (hasPrefix "/var/lib/eventworker/" (printf "%s/" (clean $path)))) -}}
+{{- fail (printf "config.store.path: leave it out, or name a folder below /var/lib/eventworker, where the volume is: the rest of the container cannot be written, got %q" $path) -}}
+{{- end -}}
+{{- $rebalance := dig "kafka" "rebalance_timeout" "30s" $config -}}
+{{- if ge (include "eventworker.drain" . | int) (include "eventworker.milliseconds" (dict "key" "config.kafka.rebalance_timeout" "value" $rebalance) | int) -}}
+{{- fail (printf "config.drain_timeout: %s is not shorter than config.kafka.rebalance_timeout (%s), for which the group waits: shorten it, or raise that" (default "20s" $config.drain_timeout) $rebalance) -}}
+{{- end -}}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
+{{- fail (printf "autoscaling.minReplicas: %d is more than autoscaling.maxReplicas (%d): raise that, at most to the partitions of a topic" (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
+{{- end -}}
+{{- if and (hasKey .Values.podSecurityContext "runAsUser") (eq (toString .Values.podSecurityContext.runAsUser) "0") -}}
+{{- fail "podSecurityContext.runAsUser: 0 is root, and the container has runAsNonRoot: leave it out, or name another user" -}}
+{{- end -}}
+{{- range $name, $_ := .Values.env -}}
+{{- if hasPrefix "EVENTWORKER_" $name -}}
+{{- fail (printf "env.%s: set it in config, and a secret in secrets: what stands in variables wins over the configuration and passes by the chart's checks" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- include "eventworker.refuseApplications" . -}}
+{{- end -}}
+
+{{/* Each application that the group serves needs its id and its key. */}}
+{{- define "eventworker.refuseApplications" -}}
+{{- $only := dig "insights" "only" list .Values.config -}}
+{{- $applications := dig "insights" "applications" dict .Values.config -}}
+{{- $secrets := .Values.secrets.insights | default dict -}}
+{{- range $name := concat (keys $applications) (keys $secrets) | uniq | sortAlpha -}}
+{{- if or (not $only) (has $name $only) -}}
+{{- $application := get $applications $name | default dict -}}
+{{- if not $application.app_id -}}
+{{- fail (printf "config.insights.applications.%s.app_id: set the application's id as Algolia's dashboard shows it; without this application, set config.insights.applications.%s and secrets.insights.%s to null" $name $name $name) -}}
+{{- end -}}
+{{- if not (or (hasKey $secrets $name) $application.api_key_file) -}}
+{{- fail (printf "config.insights.applications.%s: put its search-only API key into a Secret and name that in secrets.insights.%s" $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The configuration file: what the chart knows, under what config says. */}}
 {{- define "eventworker.config" -}}
 {{- include "eventworker.refuseSecrets" (dict "path" "config" "at" .Values.config) -}}
+{{- include "eventworker.refuseUnrunnable" . -}}
 {{- if and (dig "store" "kind" "" .Values.config) (ne (dig "store" "kind" "" .Values.config) .Values.store.kind) -}}
 {{- fail "config.store.kind: set store.kind, which also chooses between StatefulSet and Deployment" -}}
 {{- end -}}
