@@ -14,12 +14,12 @@ func (t *Task[M]) Needs(i int) bool {
 	if s.Replay || t.rules.bestEffort {
 		return false
 	}
-	due, item, any := t.nextDue()
-	return any && s.progress < due && (s.Shown || item && s.Clicked && t.rules.useClicks)
+	due, item, waits := t.nextDue()
+	return waits && s.progress < due && (s.Shown || item && s.Clicked && t.rules.useClicks)
 }
 
-// nextDue is the earliest event time that a waiting message asks for, and whether it is an item.
-func (t *Task[M]) nextDue() (due int64, item, any bool) {
+// nextDue is the earliest event time that a waiting message asks for, and whether it is an item; waits says if there is one.
+func (t *Task[M]) nextDue() (due int64, item, waits bool) {
 	for q := range t.waiting.queues {
 		queue := &t.waiting.queues[q]
 		for len(*queue) > 0 && (*queue)[0].decided {
@@ -29,9 +29,9 @@ func (t *Task[M]) nextDue() (due int64, item, any bool) {
 			continue
 		}
 		h := (*queue)[0]
-		if d := t.rules.due(h.at, h.level); !any || d < due {
-			due, item, any = d, h.item, true
+		if d := t.rules.due(h.at, h.level); !waits || d < due {
+			due, item, waits = d, h.item, true
 		}
 	}
-	return due, item, any
+	return due, item, waits
 }
