@@ -216,6 +216,10 @@ func (c *checks) checkResources(resources []resource) error {
 			if err := checkPod(r.inner("spec", "template"), true); err != nil {
 				return fmt.Errorf("%s: %w", r.kind(), err)
 			}
+		case "ScaledObject":
+			if r.at("spec", "fallback") != nil {
+				return errors.New("the ScaledObject has a fallback: pods would come or go while KEDA cannot see Kafka")
+			}
 		case "Job":
 			if err := checkPod(r.inner("spec", "template"), false); err != nil {
 				return fmt.Errorf("the replay's Job: %w", err)
