@@ -19,9 +19,9 @@ const (
 	// heldBudget is the least memory.budget there is, and heldLimit what may wait of it with one task.
 	heldBudget = 4 << 20
 	heldLimit  = heldBudget / 2
-	// heldFetch is what one fetch of a partition comes to at most, with its records, where batches are small:
-	// a fetch asks for a twelfth of the budget.
-	heldFetch = heldBudget / 4
+	// heldFetch is what a fetch of each of two partitions comes to, unfolded and copied, where batches are
+	// small: a fetch asks for a twelfth of the budget.
+	heldFetch = heldBudget / 2
 )
 
 // crowd writes messages that have no impression, with event times that lie evenly in a span.
