@@ -143,9 +143,12 @@ key_file: /etc/eventworker/secrets/{{ .name }}-tls.key
 {{- if and (hasKey .Values.podSecurityContext "runAsUser") (eq (toString .Values.podSecurityContext.runAsUser) "0") -}}
 {{- fail "podSecurityContext.runAsUser: 0 is root, and the container has runAsNonRoot: leave it out, or name another user" -}}
 {{- end -}}
-{{- range $name, $_ := .Values.env -}}
+{{- range $name, $value := .Values.env -}}
 {{- if hasPrefix "EVENTWORKER_" $name -}}
 {{- fail (printf "env.%s: set it in config, and a secret in secrets: what stands in variables wins over the configuration and passes by the chart's checks" $name) -}}
+{{- end -}}
+{{- if and (not (kindIs "map" $value)) (or (regexMatch "(API_KEY|PASSWORD|TOKEN|SECRET|_HEADERS)$" $name) (regexMatch "://[^/@]*:[^/@]*@" (toString $value))) -}}
+{{- fail (printf "env.%s: put it into a Secret and name that: {valueFrom: {secretKeyRef: {name: …, key: …}}}" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- include "eventworker.refuseApplications" . -}}
@@ -292,7 +295,12 @@ seccompProfile: {type: RuntimeDefault}
 
 {{- define "eventworker.env" -}}
 {{- range $name, $value := . }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- if kindIs "map" $value }}
+- name: {{ $name }}
+  {{- toYaml $value | nindent 2 }}
+{{- else }}
+- {name: {{ $name }}, value: {{ include "eventworker.text" $value | quote }}}
+{{- end }}
 {{- end }}
 {{- end -}}
 
