@@ -201,6 +201,9 @@ func (a *app) writeDiscarding(cmd *cobra.Command, c *discard, plan *dlq.Discardi
 	if plan.OtherGroup > 0 {
 		line += fmt.Sprintf(", %s are of another group and are left alone (--any-group takes them, too)", dlq.Thousands(plan.OtherGroup))
 	}
+	if plan.Unreadable > 0 {
+		line += fmt.Sprintf(", %s do not say which message they are of and are left alone", dlq.Thousands(plan.Unreadable))
+	}
 	fmt.Fprintln(a.err, line)
 	if !plan.Complete {
 		fmt.Fprintf(a.err, "! not complete: %s\n", plan.Why)

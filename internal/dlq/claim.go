@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -41,6 +42,9 @@ func claimAll(ctx context.Context, w *deadletter.StateWriter, states *States, cl
 	mark := newMark()
 	for i := range claims {
 		c := &claims[i]
+		if _, _, _, err := deadletter.ParseStateKey(stateKey(c.source)); err != nil {
+			return fmt.Errorf("%s: %w", stateKey(c.source), err) // the claim would not be found again
+		}
 		c.value = marked(c.state.Encode(), mark)
 		bySource[c.source] = c
 		records[i] = deadletter.StateRecord{Key: stateKey(c.source), Value: c.value}

@@ -14,10 +14,11 @@ type Discarding struct {
 	Filter string `json:"filter"`
 	Count  int64  `json:"count"`
 	// Already were discarded before, Replayed are on their way or ended well, OtherGroup were written by another
-	// consumer group; none of them is discarded.
+	// consumer group, Unreadable do not say which message they are of; none of them is discarded.
 	Already    int64          `json:"already"`
 	Replayed   int64          `json:"replayed"`
 	OtherGroup int64          `json:"other_group"`
+	Unreadable int64          `json:"unreadable"`
 	Causes     []DiscardCause `json:"causes"`
 	Scanned    int64          `json:"scanned"`
 	Total      int64          `json:"total"`
@@ -72,6 +73,9 @@ func (d *Desk) PlanDiscard(ctx context.Context, o DiscardOptions) (*Discarding, 
 	report, err := d.Scan(ctx, snapshot, f, ScanOptions{Partitions: 1, Progress: o.Progress}, func(l *Letter) error {
 		s, current := StateOf(l, states)
 		switch {
+		case !l.hasSource():
+			out.Unreadable++
+			return nil
 		case !o.AnyGroup && l.Group() != d.Group:
 			out.OtherGroup++
 			return nil
@@ -113,6 +117,13 @@ func (d *Desk) PlanDiscard(ctx context.Context, o DiscardOptions) (*Discarding, 
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Cause, b.Cause))
 	})
 	return out, nil
+}
+
+// hasSource says whether the letter names the message that it is of, so that something can be decided about it.
+func (l *Letter) hasSource() bool {
+	key := string(l.raw[slotTopic]) + "/" + string(l.raw[slotPartition]) + "/" + string(l.raw[slotOffset])
+	topic, partition, offset, err := deadletter.ParseStateKey(key)
+	return err == nil && l.Source() == Coordinates{topic, partition, offset}
 }
 
 // Discard marks what was pinned, but for what was replayed or discarded since. The letters stay in their
