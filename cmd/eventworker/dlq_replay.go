@@ -464,7 +464,7 @@ func resultOf(ctx context.Context, err error) string {
 		return "done"
 	case ctx.Err() != nil:
 		return "interrupted"
-	case errors.As(err, &canary), errors.As(err, new(*dlq.TwinError)), errors.Is(err, dlq.ErrDeclined):
+	case errors.As(err, &canary), errors.As(err, new(*dlq.TwinError)), errors.Is(err, dlq.ErrNoCanary), errors.Is(err, dlq.ErrDeclined):
 		return "stopped"
 	}
 	return "failed"
@@ -486,6 +486,8 @@ func (a *app) applyError(ctx context.Context, plan *dlq.Plan, n *dlq.Applied, er
 		return withCode(exitGuard, a.next("verify", plan.ID), err)
 	case errors.As(err, &twin):
 		return withCode(exitGuard, a.next("verify", plan.ID), err)
+	case errors.Is(err, dlq.ErrNoCanary):
+		return withCode(exitGuard, a.next("replay", "--plan", plan.ID, "--canary", "200"), fmt.Errorf("%w: %s letters are left", err, dlq.Thousands(n.Left)))
 	case errors.Is(err, dlq.ErrDeclined):
 		return failf(again, "%w: %s letters are left", err, dlq.Thousands(n.Left))
 	case ctx.Err() != nil:

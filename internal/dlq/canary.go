@@ -2,12 +2,17 @@ package dlq
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 )
 
 // defaultMinSuccess is the share of a canary's letters that must end well.
 const defaultMinSuccess = 0.95
+
+// ErrNoCanary says that none of the canary's letters was written: nothing more was, since they would tell nothing
+// of the others.
+var ErrNoCanary = errors.New("the canary came to nothing: meanwhile its letters were replayed otherwise or discarded, or cannot be replayed any more")
 
 // canary puts the first letters, spread over causes and partitions, waits until they are settled, and asks
 // whether to go on. Where some of the plan were written before, by a canary or by a call that was
@@ -51,6 +56,9 @@ func (a *apply) canaryOf(ctx context.Context, chosen map[int32]offsets) error {
 			return err
 		}
 	}
+	if f.letters.len() == 0 {
+		return ErrNoCanary
+	}
 	v, err := f.await(ctx, a.o.Wait, nil)
 	if err != nil {
 		return err
@@ -70,7 +78,8 @@ func (a *apply) canaryOf(ctx context.Context, chosen map[int32]offsets) error {
 }
 
 // choose picks the letters of the canary: those that were written before, as many as it has, and then of
-// each cause and partition in turn the first ones.
+// each cause and partition in turn the first ones that are still to be written. It gives none where nothing of
+// the plan is to be written any more.
 func (a *apply) choose(ctx context.Context) (map[int32]offsets, error) {
 	type group struct {
 		cause     string
@@ -79,20 +88,29 @@ func (a *apply) choose(ctx context.Context) (map[int32]offsets, error) {
 	groups := map[group][]int64{}
 	picked := map[int32][]int64{}
 	left := a.o.Canary
+	a.judge.opts.Now = a.o.Clock()
 	for i := range a.p.Partitions {
 		one := &a.p.Partitions[i]
 		c := &reading{partition: one.Partition, letters: one.Letters}
+		var unjudged error
 		err := a.d.each(ctx, a.p.Topic, c, func(l *Letter) {
-			if left > 0 && a.held.has(l.Source()) {
-				picked[l.Partition] = append(picked[l.Partition], l.Offset)
-				left--
+			if a.held.has(l.Source()) {
+				if left > 0 {
+					picked[l.Partition] = append(picked[l.Partition], l.Offset)
+					left--
+				}
 				return
 			}
-			if g := (group{l.Cause(), l.Partition}); len(groups[g]) < a.o.Canary {
+			g := group{l.Cause(), l.Partition}
+			if len(groups[g]) >= a.o.Canary || unjudged != nil {
+				return
+			}
+			var goes bool
+			if goes, unjudged = a.goes(ctx, l); goes {
 				groups[g] = append(groups[g], l.Offset)
 			}
 		})
-		if err != nil {
+		if err = errors.Join(err, unjudged); err != nil {
 			return nil, err
 		}
 	}
@@ -136,4 +154,13 @@ func (a *apply) choose(ctx context.Context) (map[int32]offsets, error) {
 		out[partition] = set
 	}
 	return out, nil
+}
+
+// goes says whether a letter would be written if it were its turn now.
+func (a *apply) goes(ctx context.Context, l *Letter) (bool, error) {
+	if a.standing(l.Source(), l.ReplayID()) != stands {
+		return false, nil
+	}
+	j, err := a.judge.letter(ctx, l)
+	return err == nil && j.refusal == nil, err
 }
