@@ -111,7 +111,7 @@ type RedisStore struct {
 	reloaded time.Time // when the client was told to look anew
 	checked  time.Time // when the servers were last found fit
 	open     map[int32]bool
-	gone     map[int32]bool // tasks that were open while servers evicted: what they hold is not believed
+	gone     map[int32]bool // tasks whose beacons are still to be removed: servers evicted keys
 	closed   bool
 
 	outside  atomic.Bool // a storefront writes records, too
@@ -148,9 +148,9 @@ func OpenRedis(opts RedisOptions) (*RedisStore, error) {
 	opts = opts.withDefaults()
 	switch {
 	case len(opts.Addresses) == 0:
-		return nil, &UnfitError{"addresses is empty: name a server"}
+		return nil, &UnfitError{Why: "addresses is empty: name a server"}
 	case strings.ContainsAny(opts.KeyPrefix, "{}"):
-		return nil, &UnfitError{"key_prefix must not hold { or }: they would put all keys on one node of a cluster"}
+		return nil, &UnfitError{Why: "key_prefix must not hold { or }: they would put all keys on one node of a cluster"}
 	}
 	quiet.Do(func() { redis.SetLogger(silent{}) })
 	return &RedisStore{opts: opts, ttl: (opts.Reach + opts.Standstill).Milliseconds(), open: make(map[int32]bool), gone: make(map[int32]bool),

@@ -96,7 +96,7 @@ func (s *RedisStore) askAs(ctx context.Context, address string, sentinel bool) (
 		return RedisSentinel, master, err
 	}
 	if s.opts.Mode == RedisSentinel {
-		return "", "", &UnfitError{fmt.Sprintf("mode is sentinel, but %s is none", address)}
+		return "", "", &UnfitError{Why: fmt.Sprintf("mode is sentinel, but %s is none", address)}
 	}
 	return RedisSingle, "", nil
 }
@@ -107,7 +107,7 @@ func onlyMaster(ctx context.Context, probe *redis.Client) (string, error) {
 		return "", err
 	}
 	if len(reply) != 1 {
-		return "", &UnfitError{fmt.Sprintf("the sentinels know %d masters: name one as sentinel_master", len(reply))}
+		return "", &UnfitError{Why: fmt.Sprintf("the sentinels know %d masters: name one as sentinel_master", len(reply))}
 	}
 	fields, _ := reply[0].([]any)
 	for i := 0; i+1 < len(fields); i += 2 {
@@ -232,7 +232,7 @@ func (s *RedisStore) checkPolicy(ctx context.Context, node *redis.Client) error 
 	case err != nil:
 		return err
 	case policy != "" && policy != "noeviction":
-		return &UnfitError{fmt.Sprintf("the server evicts keys when its memory is full (maxmemory-policy %s), and clicks would go unattributed without a word; set it to noeviction: CONFIG SET maxmemory-policy noeviction", policy)}
+		return &UnfitError{evicts: true, Why: fmt.Sprintf("the server evicts keys when its memory is full (maxmemory-policy %s), and clicks would go unattributed without a word; set it to noeviction: CONFIG SET maxmemory-policy noeviction", policy)}
 	}
 	return nil
 }
@@ -251,16 +251,16 @@ func (s *RedisStore) checkOwner(ctx context.Context, client redis.UniversalClien
 	case !claim && len(have) == 0: // the first worker takes it
 		return nil
 	case have["layout"] != layoutVersion:
-		return &UnfitError{fmt.Sprintf("the keys at key_prefix %q are of layout %s, this program knows %s: give it a prefix of its own", s.opts.KeyPrefix, have["layout"], layoutVersion)}
+		return &UnfitError{Why: fmt.Sprintf("the keys at key_prefix %q are of layout %s, this program knows %s: give it a prefix of its own", s.opts.KeyPrefix, have["layout"], layoutVersion)}
 	case have["group"] != s.opts.Group:
-		return &UnfitError{fmt.Sprintf("key_prefix %q belongs to consumer group %q: give group %q a prefix of its own; if the group was only renamed: HSET %s group %s", s.opts.KeyPrefix, have["group"], s.opts.Group, key, s.opts.Group)}
+		return &UnfitError{Why: fmt.Sprintf("key_prefix %q belongs to consumer group %q: give group %q a prefix of its own; if the group was only renamed: HSET %s group %s", s.opts.KeyPrefix, have["group"], s.opts.Group, key, s.opts.Group)}
 	case have["delivery"] == "" && claim: // not before the group is known to be this one: earlier versions named no more
 		if have, err = s.owner(ctx, client, "delivery", s.opts.Delivery); err != nil {
 			return err
 		}
 	}
 	if mode := have["delivery"]; mode != "" && mode != s.opts.Delivery {
-		return &UnfitError{fmt.Sprintf("key_prefix %q belongs to group %q with delivery.mode %s, and this worker has %s: it would take what that one delivered for its own; give shadow mode a group and a prefix of its own, or remove the keys at this prefix (what the store lacks is read again from Kafka)",
+		return &UnfitError{Why: fmt.Sprintf("key_prefix %q belongs to group %q with delivery.mode %s, and this worker has %s: it would take what that one delivered for its own; give shadow mode a group and a prefix of its own, or remove the keys at this prefix (what the store lacks is read again from Kafka)",
 			s.opts.KeyPrefix, have["group"], mode, s.opts.Delivery)}
 	}
 	return nil

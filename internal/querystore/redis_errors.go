@@ -42,7 +42,8 @@ func (e *LostError) Error() string {
 // UnfitError says that the Redis that answers cannot serve as the store. Trying again does not help
 // before its operator, or the configuration, changed.
 type UnfitError struct {
-	Why string
+	Why    string
+	evicts bool // it lets records go by itself
 }
 
 func (e *UnfitError) Error() string { return "store.redis: " + e.Why }

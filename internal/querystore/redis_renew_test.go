@@ -148,7 +148,7 @@ func TestRedisThatIsAwayIsRenewedLater(t *testing.T) {
 	c := redis.NewClient(&redis.Options{Addr: server.Addr})
 	defer c.Close()
 	opts := redisOptions(server.Addr)
-	opts.Timeout, opts.DialTimeout = 100*time.Millisecond, 100*time.Millisecond
+	opts.Timeout, opts.DialTimeout = time.Second, time.Second
 	s := openRemote(t, newRedis(t, opts), 0)
 	s.Source("t")
 	write(t, s, list("u", 1000, 1, "sku"))

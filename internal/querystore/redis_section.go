@@ -49,6 +49,9 @@ func (s *RedisStore) openSection(task int32) (*redisSection, error) {
 		return nil, err
 	}
 	if err := s.check(ctx, client); err != nil {
+		if evicts(err) {
+			s.disbelieve(ctx, client, task)
+		}
 		return nil, err
 	}
 	section := &redisSection{store: s, client: client, task: task, before: math.MinInt64,
@@ -60,9 +63,6 @@ func (s *RedisStore) openSection(task int32) (*redisSection, error) {
 	if err := section.load(ctx); err != nil {
 		return nil, &RedisError{Task: task, Op: "open", Err: err}
 	}
-	s.mu.Lock()
-	delete(s.gone, task)
-	s.mu.Unlock()
 	return section, nil
 }
 
@@ -84,7 +84,7 @@ func (s *redisSection) load(ctx context.Context) error {
 			}
 		}
 	}
-	if err := s.disbelieve(ctx); err != nil {
+	if err := s.store.strike(ctx, s.client, s.task); err != nil {
 		return err
 	}
 	return s.takeBeacons(ctx)

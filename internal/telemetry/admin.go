@@ -49,6 +49,7 @@ const (
 	adminBodyBytes   = 1 << 20
 	adminConnections = 64
 	adminScrapes     = 4
+	adminProfiles    = 2
 	adminShutdown    = time.Second
 )
 
@@ -117,10 +118,29 @@ func (a *Admin) Handle(path, about string, h http.Handler) {
 
 // handleProfiles leaves out /debug/pprof/cmdline: --set may have given a key on the command line.
 func (a *Admin) handleProfiles() {
-	a.Handle("/debug/pprof/", "Go's profiles", http.HandlerFunc(pprof.Index))
-	a.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	a.mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	a.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	limit := atMost(adminProfiles)
+	a.Handle("/debug/pprof/", "Go's profiles", limit(pprof.Index))
+	a.mux.Handle("GET /debug/pprof/profile", limit(pprof.Profile))
+	a.mux.Handle("GET /debug/pprof/symbol", limit(pprof.Symbol))
+	a.mux.Handle("GET /debug/pprof/trace", limit(pprof.Trace))
+}
+
+// atMost lets n calls of the handlers that it makes run at a time and answers 503 to others: one may take a minute,
+// in which its connection cannot be closed for somebody else's probe.
+func atMost(n int) func(http.HandlerFunc) http.Handler {
+	running := make(chan struct{}, n)
+	return func(h http.HandlerFunc) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case running <- struct{}{}:
+				defer func() { <-running }()
+				h(w, r)
+			default:
+				w.Header().Set("Retry-After", "60")
+				http.Error(w, "other profiles are being taken: try again when they are done", http.StatusServiceUnavailable)
+			}
+		})
+	}
 }
 
 // Addr is the address that is listened on.

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -151,5 +153,33 @@ func TestAProbeWithABodyIsAnsweredAndItsConnectionEnds(t *testing.T) {
 	defer answer.Body.Close()
 	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK || string(body) != "ok\n" || !answer.Close {
 		t.Errorf("%d %q, connection ends: %t", answer.StatusCode, body, answer.Close)
+	}
+}
+
+func TestProfilesAreTakenAFewAtATime(t *testing.T) {
+	limit := atMost(2)
+	begun, end := make(chan struct{}), make(chan struct{})
+	slow := limit(func(http.ResponseWriter, *http.Request) {
+		begun <- struct{}{}
+		<-end
+	})
+	quick := limit(func(http.ResponseWriter, *http.Request) {})
+	ask := func(h http.Handler) int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		return w.Code
+	}
+	var running sync.WaitGroup
+	for range 2 {
+		running.Go(func() { ask(slow) })
+		<-begun
+	}
+	if code := ask(quick); code != http.StatusServiceUnavailable {
+		t.Errorf("a third is answered %d", code)
+	}
+	close(end)
+	running.Wait()
+	if code := ask(quick); code != http.StatusOK {
+		t.Errorf("after them one is answered %d", code)
 	}
 }

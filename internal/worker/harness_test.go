@@ -37,7 +37,7 @@ const (
 	// query is a queryID; most tests name it, so that nothing waits for the join.
 	query = "43b15df305339e827f0ac0bdc5ebcaa7"
 	// patience bounds every wait of a test.
-	patience = 15 * time.Second
+	patience = 40 * time.Second
 )
 
 // world is a broker and an API, and what arrived there.
