@@ -129,6 +129,16 @@ func TestTheNextCommandHasTheSettingsOfThisOneAndNoSecret(t *testing.T) {
 			}
 		}
 	}
+	// In a configuration that is wrong a secret may stand where none belongs.
+	for _, secret := range []string{"insights.applications.shop.apikey=s3cret", "Admin.Token=s3cret", "admin.token =s3cret", "insights.applications= {shop: {api_key: s3cret}}",
+		"kafka.brokers=user:s3cret@localhost:1:2", "kafka.brokers=user:s3cret@localhost:1"} {
+		for _, args := range [][]string{{"dlq", "stats"}, {"dlq", "stats", "-o", "json"}, {"dlq", "replay"}, {"dlq", "discard", "--reason", "invalid", "--note", "tests"}, {"config", "print"}} {
+			r := call(t, nil, append(args, "--set", "kafka.topics=events", "--set", secret)...)
+			if r.code != exitUsage || strings.Contains(r.out+r.err, "s3cret") {
+				t.Errorf("%v --set %s: %+v", args, secret, r)
+			}
+		}
+	}
 	if r := call(t, nil, append([]string{"dlq", "list", "--zz"}, set...)...); strings.Contains(r.err, "--set") {
 		t.Errorf("help needs no settings: %s", r.err)
 	}

@@ -77,7 +77,7 @@ const deadlineSoon = 24 * time.Hour
 
 // again is the command line that was given, without the flags named.
 func (a *app) again(cmd *cobra.Command, leaveOut ...string) string {
-	words := []string{cmd.CommandPath()}
+	words, shown := []string{cmd.CommandPath()}, a.shownSetting()
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if !f.Changed || slices.Contains(leaveOut, f.Name) {
 			return
@@ -93,7 +93,7 @@ func (a *app) again(cmd *cobra.Command, leaveOut ...string) string {
 			case f.Value.Type() == "bool":
 				words = append(words, "--"+f.Name+"="+v)
 			case f.Name == "set":
-				words = append(words, "--set", shellWord(withoutSecret(v)))
+				words = append(words, "--set", shellWord(shown(v)))
 			default:
 				words = append(words, "--"+f.Name, shellWord(v))
 			}

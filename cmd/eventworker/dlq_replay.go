@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"os/user"
+	"regexp"
 	"strings"
 	"time"
 
@@ -405,14 +406,32 @@ func (a *app) settings() string {
 	if a.configFile != "" {
 		b.WriteString(" --config " + shellWord(a.configFile))
 	}
+	shown := a.shownSetting()
 	for _, set := range a.set {
-		b.WriteString(" --set " + shellWord(withoutSecret(set)))
+		b.WriteString(" --set " + shellWord(shown(set)))
 	}
 	return b.String()
 }
 
-// withoutSecret is a setting as it may be shown. A secret is not taken from --set, and the call that gave
-// one is told so without it.
+// shownSetting gives what shows a setting of --set. Where the configuration is wrong it shows no value: a secret may
+// stand in any place then.
+func (a *app) shownSetting() func(set string) string {
+	if _, err := a.loadConfig(false); err == nil {
+		return withoutSecret
+	}
+	return func(set string) string {
+		if key, _, has := strings.Cut(set, "="); has && settingKey.MatchString(key) {
+			return key + "=***"
+		}
+		return "***"
+	}
+}
+
+// settingKey is what the keys of the configuration are made of.
+var settingKey = regexp.MustCompile(`^[A-Za-z0-9_. -]{1,200}$`)
+
+// withoutSecret is a setting of a good configuration as it may be shown. A secret is not taken from --set, and the
+// call that gave one is told so without it.
 func withoutSecret(set string) string {
 	key, value, _ := strings.Cut(set, "=")
 	last := key[strings.LastIndexByte(key, '.')+1:]
