@@ -53,35 +53,39 @@ func TestRedisThatComesToEvictKeysIsALoss(t *testing.T) {
 // So are they for whoever opens the section next: this process, or one that knows nothing of it, whether the section
 // was open when the server was seen to evict or was refused then.
 func TestRedisThatEvictedKeysIsBelievedByNobody(t *testing.T) {
-	for _, open := range []bool{true, false} {
-		server := realtest.OwnRedis(t)
-		o := redisOptions(server.Addr)
-		first := newRedis(t, o)
-		c := redis.NewClient(&redis.Options{Addr: server.Addr})
-		defer c.Close()
-		s := openRemote(t, first, 0)
-		s.Source("t")
-		write(t, s, list("u", 1000, 1, "sku"))
-		if open {
-			policy(t, c, first, "allkeys-lru")
-			addAll(t, s, list("u", 1001, 2, "sku"))
-			s.SetCoverage(0, Coverage{Applied: 3, Written: 3})
-			mustLose(t, "a section of a server that evicts", errors.Join(s.Flush(), s.Sync()))
-		}
-		_ = s.Close() // it may be lost
-		if !open {
-			policy(t, c, first, "allkeys-lru")
-			if _, err := first.Open(0); !errors.As(err, new(*UnfitError)) {
-				t.Fatalf("the section is opened although the server evicts: %v", err)
-			}
-		}
-		policy(t, c, first, "noeviction")
-		s = openRemote(t, newRedis(t, o), 0)
-		if got := s.Coverage(s.Source("t")); got != (Coverage{}) {
-			t.Errorf("open %t: another process takes the task to hold %+v", open, got)
-		}
-		s.Close()
+	for name, open := range map[string]bool{"open": true, "refused": false} {
+		t.Run(name, func(t *testing.T) { evictedIsNotBelieved(t, open) })
 	}
+}
+
+func evictedIsNotBelieved(t *testing.T, open bool) {
+	server := realtest.OwnRedis(t)
+	o := redisOptions(server.Addr)
+	first := newRedis(t, o)
+	c := redis.NewClient(&redis.Options{Addr: server.Addr})
+	defer c.Close()
+	s := openRemote(t, first, 0)
+	s.Source("t")
+	write(t, s, list("u", 1000, 1, "sku"))
+	if open {
+		policy(t, c, first, "allkeys-lru")
+		addAll(t, s, list("u", 1001, 2, "sku"))
+		s.SetCoverage(0, Coverage{Applied: 3, Written: 3})
+		mustLose(t, "a section of a server that evicts", errors.Join(s.Flush(), s.Sync()))
+	}
+	_ = s.Close() // it may be lost
+	if !open {
+		policy(t, c, first, "allkeys-lru")
+		if _, err := first.Open(0); !errors.As(err, new(*UnfitError)) {
+			t.Fatalf("the section is opened although the server evicts: %v", err)
+		}
+	}
+	policy(t, c, first, "noeviction")
+	s = openRemote(t, newRedis(t, o), 0)
+	if got := s.Coverage(s.Source("t")); got != (Coverage{}) {
+		t.Errorf("another process takes the task to hold %+v", got)
+	}
+	s.Close()
 }
 
 // policy sets how the server makes room, and lets the store ask for it again.
