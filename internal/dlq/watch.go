@@ -51,10 +51,11 @@ type Watch struct {
 	stateAt map[int32]int64 // where to read the state topic on
 }
 
-// watchedPartition are the letters of a partition from floor on, up to next.
+// watchedPartition are the letters of a partition from floor on, up to next. The topic began at start when it was
+// looked at last.
 type watchedPartition struct {
-	floor, next int64
-	letters     []watchedLetter
+	start, floor, next int64
+	letters            []watchedLetter
 }
 
 // watchedLetter is what is kept of a letter. Times are milliseconds. Messages and replays are known by their
@@ -144,12 +145,21 @@ func (w *Watch) Look(ctx context.Context) (*Watched, error) {
 	return found, nil
 }
 
-// madeAnew says whether the topic ends before what was read of it.
+// madeAnew says whether the topic cannot be the one that was read: it ends before what was read of it, begins earlier
+// than it did, or lacks a partition.
 func (w *Watch) madeAnew(bounds []consume.LogBounds) bool {
-	return slices.ContainsFunc(bounds, func(b consume.LogBounds) bool {
+	known := 0
+	for _, b := range bounds {
 		p := w.letters[b.Partition]
-		return p != nil && p.next > b.End
-	})
+		switch {
+		case p == nil:
+			continue
+		case p.next > b.End || p.start > b.Start:
+			return true
+		}
+		known++
+	}
+	return known < len(w.letters)
 }
 
 // ahead drops the letters that the topic has dropped, or that are too many, and gives what is to be read, and
@@ -170,7 +180,7 @@ func (w *Watch) ahead(bounds []consume.LogBounds) (s Snapshot, leftOut int64) {
 			p = new(watchedPartition)
 			w.letters[b.Partition] = p
 		}
-		p.floor = max(floor, p.floor)
+		p.start, p.floor = b.Start, max(floor, p.floor)
 		leftOut += p.floor - b.Start
 		p.next = max(p.next, p.floor)
 		n, _ := slices.BinarySearchFunc(p.letters, p.floor, func(l watchedLetter, floor int64) int { return int(l.offset - floor) })
@@ -188,14 +198,22 @@ func (w *Watch) take(l *Letter) error {
 	p := w.letters[l.Partition]
 	reason := reasonIndex(l)
 	one := watchedLetter{
-		offset: l.Offset, message: w.message(l.Source()), replay: w.replay(l.ReplayID()), event: l.EventTime(), written: l.Time.UnixMilli(),
-		failed: l.failedMillis(), reason: reason, again: l.ReplayCount() > 0,
+		offset: l.Offset, message: w.message(l.Source()), replay: w.replay(l.ReplayID()), event: l.EventTime(), written: withinYears(l.Time.UnixMilli()),
+		failed: withinYears(l.failedMillis()), reason: reason, again: l.ReplayCount() > 0,
 	}
 	one.cause = w.cause(l.raw[slotCause], reason, one.failed)
 	p.letters = append(p.letters, one)
 	p.next = l.Offset + 1
 	return nil
 }
+
+// withinYears holds a time, in milliseconds, to the years 0 to 9999, which JSON has. A record may have any other.
+func withinYears(ms int64) int64 { return min(max(ms, firstYear), lastYear) }
+
+var (
+	firstYear = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+	lastYear  = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC).UnixMilli()
+)
 
 func (w *Watch) message(c Coordinates) uint64 {
 	return maphash.String(w.seed, deadletter.StateKey(c.Topic, c.Partition, c.Offset))
@@ -233,17 +251,19 @@ func (w *Watch) cause(id []byte, reason uint8, failed int64) uint32 {
 // readStates reads on what became of messages. A topic that does not exist holds nothing.
 func (w *Watch) readStates(ctx context.Context) error {
 	bounds, err := w.d.Bounds(ctx, w.d.Topics.State)
-	if errors.Is(err, kafka.UnknownTopicOrPartition) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, kafka.UnknownTopicOrPartition) {
 		return err
 	}
-	for _, b := range bounds {
-		if b.End < w.stateAt[b.Partition] { // made anew
-			w.states, w.plans, w.stateAt = map[uint64]watchedState{}, map[uint64]LastReplay{}, map[int32]int64{}
-			break
+	known := 0
+	anew := slices.ContainsFunc(bounds, func(b consume.LogBounds) bool {
+		at, read := w.stateAt[b.Partition]
+		if read {
+			known++
 		}
+		return b.End < at
+	})
+	if anew || known < len(w.stateAt) { // or it is gone, or lacks a partition
+		w.states, w.plans, w.stateAt = map[uint64]watchedState{}, map[uint64]LastReplay{}, map[int32]int64{}
 	}
 	for _, b := range bounds {
 		r := consume.LogRange{Topic: w.d.Topics.State, Partition: b.Partition, From: max(b.Start, w.stateAt[b.Partition]), To: b.End}

@@ -2,7 +2,9 @@ package dlq
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -217,24 +219,108 @@ func TestAWatchForgetsWhatTheTopicForgot(t *testing.T) {
 	}
 }
 
-// remake deletes a topic and makes it again, with one partition.
-func remake(t *testing.T, client *kgo.Client, topic string) {
+// A topic that was made anew may be longer by now than what was read of the old one.
+func TestAWatchKnowsATopicThatWasMadeAnewByItsPartitionsAndItsStart(t *testing.T) {
+	o := newOffice(t)
+	o.dead(many(9, o.click)...)
+	w := NewWatch(o.desk, WatchOptions{})
+	if n := look(t, o.desk, w); n.Total != 9 {
+		t.Fatalf("%+v", n)
+	}
+	remake(t, o.client, "shop.dead")
+	for range 5 {
+		o.raw("reason", "invalid")
+	}
+	if n := look(t, o.desk, w); n.Total != 5 {
+		t.Errorf("with fewer partitions: %+v", n)
+	}
+	if _, err := o.client.Request(t.Context(), deleteRecords("shop.dead", 0, 4)); err != nil {
+		t.Fatal(err)
+	}
+	if n := look(t, o.desk, w); n.Total != 1 {
+		t.Errorf("after retention: %+v", n)
+	}
+	remake(t, o.client, "shop.dead")
+	for range 6 {
+		o.raw("reason", "invalid")
+	}
+	if n := look(t, o.desk, w); n.Total != 6 {
+		t.Errorf("with an earlier start: %+v", n)
+	}
+}
+
+func TestAWatchForgetsTheStatesOfATopicThatIsGone(t *testing.T) {
+	o := newOffice(t)
+	o.dead(many(6, o.click)...)
+	o.apply(o.plan(""))
+	w := NewWatch(o.desk, WatchOptions{})
+	if n := look(t, o.desk, w); n.Replayed != 6 || n.Last.ID == "" {
+		t.Fatalf("%+v", n)
+	}
+	remake(t, o.client, "shop.dead.state") // one partition
+	for i := range 20 {                    // longer than any that was read
+		o.putState("elsewhere", 0, int64(i), deadletter.State{Status: deadletter.StateDiscarded, At: time.UnixMilli(1)})
+	}
+	if n := look(t, o.desk, w); n.Open != 6 || n.Last.ID != "" {
+		t.Errorf("of the topic that was made anew: %+v", n)
+	}
+	o.putState("shop", 0, 0, deadletter.State{Status: deadletter.StateDiscarded, At: time.UnixMilli(1)})
+	if n := look(t, o.desk, w); n.Discarded != 1 {
+		t.Errorf("%+v", n)
+	}
+	remove(t, o.client, "shop.dead.state")
+	if n := look(t, o.desk, w); n.Open != 6 || n.Discarded != 0 {
+		t.Errorf("of the topic that is gone: %+v", n)
+	}
+}
+
+func TestNoTimeOfALetterIsTooOddForTheWatch(t *testing.T) {
+	for _, failed := range []string{"9999-12-31T23:59:59-10:00", "0000-01-01T00:00:00+10:00", "not a time"} {
+		o := newOffice(t)
+		o.raw("reason", "invalid", "cause", "c1-1", "failed-at", failed)
+		n := look(t, o.desk, NewWatch(o.desk, WatchOptions{MaxAge: time.Hour}))
+		if text, err := json.Marshal(n); err != nil || n.Open != 1 || len(n.Top) != 1 {
+			t.Errorf("%s: %s, %v", failed, text, err)
+		}
+	}
+	for _, written := range []int64{math.MinInt64, math.MaxInt64} {
+		w := NewWatch(&Desk{}, WatchOptions{})
+		w.letters[0] = &watchedPartition{}
+		if err := w.take(LetterOf(0, &consume.Record{Time: written})); err != nil {
+			t.Fatal(err)
+		}
+		n := w.count(time.Hour)
+		if text, err := json.Marshal(n); err != nil || n.Open != 1 || (n.Unreplayable == 1) != (written < 0) {
+			t.Errorf("%d: %s, %v", written, text, err)
+		}
+	}
+}
+
+// remove deletes a topic.
+func remove(t *testing.T, client *kgo.Client, topic string) {
 	t.Helper()
 	gone := kmsg.NewPtrDeleteTopicsRequest()
 	gone.TopicNames = []string{topic}
 	one := kmsg.NewDeleteTopicsRequestTopic()
 	one.Topic = &topic
 	gone.Topics = append(gone.Topics, one)
+	if _, err := client.Request(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	client.PurgeTopicsFromClient(topic)
+}
+
+// remake deletes a topic and makes it again, with one partition.
+func remake(t *testing.T, client *kgo.Client, topic string) {
+	t.Helper()
+	remove(t, client, topic)
 	made := kmsg.NewPtrCreateTopicsRequest()
 	again := kmsg.NewCreateTopicsRequestTopic()
 	again.Topic, again.NumPartitions, again.ReplicationFactor = topic, 1, 1
 	made.Topics = append(made.Topics, again)
-	for _, req := range []kmsg.Request{gone, made} {
-		if _, err := client.Request(t.Context(), req); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := client.Request(t.Context(), made); err != nil {
+		t.Fatal(err)
 	}
-	client.PurgeTopicsFromClient(topic)
 }
 
 func TestALookThatFailedIsMadeUpForByTheNext(t *testing.T) {
