@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -59,6 +60,9 @@ since when; so does the log, once.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.every < leastWatch {
 				return usagef("eventworker dlq watch --every 1m", "--every wants at least %s, got %s", leastWatch, f.every)
+			}
+			if _, port, err := net.SplitHostPort(f.listen); err != nil || port == "" { // of nothing: any port of all interfaces
+				return usagef("eventworker dlq watch --listen 127.0.0.1:9405", "--listen wants HOST:PORT, got %.100q", f.listen)
 			}
 			if f.maxLetters < 1 {
 				return usagef("eventworker dlq watch --help", "--max-letters wants at least 1, got %d", f.maxLetters)

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -244,23 +247,49 @@ func TestWatchOutlivesABrokerThatIsAway(t *testing.T) {
 	}
 }
 
+// freePort is a port below those that the system hands out by itself: nobody gets it while its broker is away.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 10000 + rand.IntN(10000)
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port on 127.0.0.1")
+	return 0
 }
 
+// brokerAt starts a broker at a port. Whoever else tries that very port for a moment is waited for.
 func brokerAt(t *testing.T, port int) *kfake.Cluster {
 	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.SeedTopics(3, "events.dead-letter"))
-	if err != nil {
-		t.Fatal(err)
+	for ended := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.SeedTopics(3, "events.dead-letter"))
+		switch {
+		case err == nil:
+			return cluster
+		case !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(ended):
+			t.Fatal(err)
+		}
 	}
-	return cluster
+}
+
+// Go takes nothing for any port of all interfaces.
+func TestWatchWantsAnAddressToListenOn(t *testing.T) {
+	for _, listen := range []string{"", " ", "127.0.0.1", "127.0.0.1:", ":", "9405"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		var errs bytes.Buffer
+		code := run(ctx, []string{"dlq", "watch", "--set", "kafka.topics=events", "--set", "kafka.brokers=127.0.0.1:1", "--listen", listen}, streams{out: io.Discard, err: &errs})
+		cancel()
+		if code != exitUsage || !strings.Contains(errs.String(), "--listen wants HOST:PORT") {
+			t.Errorf("%q: exit code %d, %s", listen, code, errs.String())
+		}
+	}
 }
 
 func TestWatchOnATakenAddress(t *testing.T) {
