@@ -90,6 +90,9 @@ func (a *app) dlqDiscard(cmd *cobra.Command, c *discard) error {
 		return err
 	}
 	defer d.Close()
+	if err := c.ask.auditApart(cmd, d); err != nil {
+		return err
+	}
 	if _, err := a.snapshot(ctx, d); err != nil {
 		return err
 	}

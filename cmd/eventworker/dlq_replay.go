@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -128,6 +129,15 @@ func (q *asking) addAudit(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&q.auditTopic, "audit-topic", "", "write the audit line to this `TOPIC`, too")
 }
 
+// auditApart refuses to write audit lines to a topic that is read as something else.
+func (q *asking) auditApart(cmd *cobra.Command, d *openDesk) error {
+	t := &d.Topics
+	if q.auditTopic == "" || !slices.Contains(append([]string{t.DeadLetter, t.Replay, t.State}, t.Inputs...), q.auditTopic) {
+		return nil
+	}
+	return usagef(cmd.CommandPath()+" --help", "--audit-topic %s: the topic is one of the worker's own, which would read audit lines as messages: give it a topic for nothing else", q.auditTopic)
+}
+
 // can says whether somebody can be asked.
 func (q *asking) can(a *app, out *outFlags) bool {
 	return !q.noInput && out.format == "table" && telemetry.IsTerminal(a.err) && inIsTerminal(a)
@@ -169,6 +179,9 @@ func (a *app) dlqReplay(cmd *cobra.Command, r *replay) error {
 		return err
 	}
 	defer d.Close()
+	if err := r.ask.auditApart(cmd, d); err != nil {
+		return err
+	}
 	options, err := a.judging(d)
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ type replayDesk struct {
 // without an object, and three clicks that the API refused. The clock stands.
 func newReplayDesk(t *testing.T) *replayDesk {
 	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "events", "events.dead", "events.replay", "events.dead.state"))
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "events", "events.dead", "events.replay", "events.dead.state", "audit"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,17 +317,25 @@ func TestAuditLinesGoToTheirTopicOrNothingIsDone(t *testing.T) {
 			t.Errorf("%v: %s", args, r.err)
 		}
 	}
+	// A worker would read the lines as messages, and a desk as letters and states.
+	for _, topic := range []string{"events", "events.replay", "events.dead", "events.dead.state"} {
+		for _, args := range [][]string{{"replay", "--reason", "rejected", "--yes"}, {"replay", "--dry-run"}, {"discard", "--reason", "invalid", "--note", "tests", "--confirm=8"}} {
+			if r := d.call(exitUsage, append(args, "--audit-topic", topic)...); !strings.Contains(r.err, "--audit-topic "+topic) || r.out != "" {
+				t.Errorf("%v --audit-topic %s: %+v", args, topic, r)
+			}
+		}
+	}
 	if n := d.replayTopic(); n != 0 {
 		t.Errorf("%d letters were replayed without audit", n)
 	}
 	if r := d.call(exitOK, "stats", "--state", "all"); !strings.Contains(r.err, "11 dead letters") || strings.Contains(r.err, "discarded") {
 		t.Errorf("after refused calls: %s", r.err)
 	}
-	d.call(exitOK, "replay", "--reason", "rejected", "--dry-run", "--audit-topic", "events") // any topic will do
-	d.call(exitOK, "replay", "--reason", "rejected", "--yes", "--audit-topic", "events", "--note", "once")
-	d.call(exitOK, "discard", "--reason", "invalid", "--note", "tests", "--confirm=8", "--audit-topic", "events")
+	d.call(exitOK, "replay", "--reason", "rejected", "--dry-run", "--audit-topic", "audit")
+	d.call(exitOK, "replay", "--reason", "rejected", "--yes", "--audit-topic", "audit", "--note", "once")
+	d.call(exitOK, "discard", "--reason", "invalid", "--note", "tests", "--confirm=8", "--audit-topic", "audit")
 	var actions []string
-	err := deadletter.Read(t.Context(), d.brokers, "events", func(r deadletter.Record) {
+	err := deadletter.Read(t.Context(), d.brokers, "audit", func(r deadletter.Record) {
 		var line dlq.Audit
 		if err := json.Unmarshal(r.Value, &line); err != nil || string(r.Key) != line.By || line.Result != "done" {
 			t.Errorf("%s: %s", r.Key, r.Value)
