@@ -126,6 +126,7 @@ type apply struct {
 	judge  judge
 	states *States
 	left   spots[struct{}] // claimed by an earlier call, and not written
+	back   []upheld        // what dead claims that came second lie over
 	held   *held
 	writer *deadletter.StateWriter
 	client *kafka.Client
@@ -216,8 +217,8 @@ func (e *TwinError) Error() string {
 func (a *apply) leftovers(ctx context.Context) error {
 	find := func() {
 		a.left = spots[struct{}]{}
-		for c, s := range a.states.All() {
-			if isClaim(&s, a.p.ID) && !a.held.has(c) {
+		for c := range a.states.claims.all() {
+			if !a.held.has(c) {
 				a.left.set(c, struct{}{})
 			}
 		}
@@ -432,6 +433,9 @@ func (a *apply) write(ctx context.Context, batch []*Letter) error {
 			out = append(out, *one)
 		}
 	}
+	if err := a.restore(ctx); err != nil {
+		return err
+	}
 	if len(out) == 0 {
 		a.tell(false)
 		return ctx.Err()
@@ -489,7 +493,7 @@ func (a *apply) decide(ctx context.Context, l *Letter) (*outgoing, error) {
 		a.n.Before++
 		return nil, nil
 	case standsChanged:
-		a.n.Passed++
+		a.passed(source, l.ReplayID())
 		return nil, nil
 	}
 	j, err := a.judge.letter(ctx, l)
@@ -524,15 +528,21 @@ func (a *apply) standing(source Coordinates, replay string) standing {
 		return standsBefore
 	case !noted:
 		return stands
+	case a.dead(source):
+		if before, ok := a.states.upon(source); ok {
+			return standsUpon(replay, before) // an earlier call came second, and did not live to see it
+		}
+		return stands // its record was not written any more
 	case s.ReplayID != a.p.ID:
 		return standsUpon(replay, s)
-	case s.Outcome != "" || a.held.lost || !a.left.has(source):
-		return standsBefore // if not by this call, by another one that runs now
 	}
-	if before, ok := a.states.superseded.get(source); ok {
-		return standsUpon(replay, a.states.kinds[before]) // an earlier call came second, and did not live to see it
-	}
-	return stands // its record was not written any more
+	return standsBefore // if not by this call, by another one that runs now
+}
+
+// dead says that an earlier call claimed a letter and ended before it wrote it. Who claimed it later may not
+// have lived to see that it came second.
+func (a *apply) dead(source Coordinates) bool {
+	return !a.held.lost && a.left.has(source) && a.states.claims.has(source)
 }
 
 // standsUpon says whether what was noted of a message leaves its letter open.

@@ -148,15 +148,18 @@ func (a *apply) claim(ctx context.Context, batch []outgoing) ([]outgoing, error)
 		case standsBefore:
 			a.n.Before++
 		case standsChanged:
-			a.n.Passed++
+			a.passed(one.source, one.replay)
 		default:
 			return false
 		}
 		return true
 	})
+	if err := a.restore(ctx); err != nil {
+		return nil, err
+	}
 	claims := make([]claim, len(batch))
 	for i := range batch {
-		claims[i] = claim{source: batch[i].source, replay: batch[i].replay, alone: a.left.has(batch[i].source), state: a.p.claimed(time.Now())}
+		claims[i] = claim{source: batch[i].source, replay: batch[i].replay, alone: a.dead(batch[i].source), state: a.p.claimed(time.Now())}
 	}
 	if err := claimAll(ctx, a.writer, a.states, claims); err != nil {
 		return nil, err
@@ -170,6 +173,36 @@ func (a *apply) claim(ctx context.Context, batch []outgoing) ([]outgoing, error)
 		mine = append(mine, batch[i])
 	}
 	return mine, nil
+}
+
+// passed counts a letter that is left to somebody else. A claim of an earlier call may lie over what counts.
+func (a *apply) passed(source Coordinates, replay string) {
+	a.n.Passed++
+	if before, ok := a.states.upon(source); ok && !a.o.DryRun && a.dead(source) {
+		u := upheld{noted: noted{source, before.Encode(), before}, replay: replay}
+		if before.Outcome == "" || before.Status != deadletter.StateReplayed { // it was a claim itself
+			u.value = marked(u.value, claimStart, newMark())
+		}
+		a.back = append(a.back, u)
+	}
+}
+
+// restore writes again what claims of earlier calls lie over that came second.
+func (a *apply) restore(ctx context.Context) error {
+	if len(a.back) == 0 {
+		return nil
+	}
+	finish, cancel := outlive(ctx)
+	defer cancel()
+	if err := again(finish, func() error { return a.states.read(finish, nil) }); err != nil {
+		return err
+	}
+	list := slices.DeleteFunc(a.back, func(u upheld) bool {
+		s, _ := a.states.Get(u.at)
+		return !isClaim(&s, a.p.ID) || !a.dead(u.at)
+	})
+	a.back = nil
+	return giveBack(finish, a.writer, a.states, list)
 }
 
 // tooLarge takes the state of letters back that the target topic does not take, and counts them as refused.

@@ -21,14 +21,12 @@ type claim struct {
 	// alone: whatever somebody else noted first counts, also what the letter itself says.
 	alone bool
 	state deadletter.State
-	// lost: something else was decided about the message first.
-	lost bool
+	// lost: something else was decided about the message first, first.
+	lost  bool
+	first upheld
 
 	value []byte // as it is written: no two are the same
 	seen  bool   // in the topic
-	// first is the replay of what came first, once the claim is lost; other the last that was noted of it.
-	first string
-	other []byte
 }
 
 // claimAll writes the states of claims, reads on what the topic holds, and says of each whether it came
@@ -45,24 +43,38 @@ func claimAll(ctx context.Context, w *deadletter.StateWriter, states *States, cl
 		if _, _, _, err := deadletter.ParseStateKey(stateKey(c.source)); err != nil {
 			return fmt.Errorf("%s: %w", stateKey(c.source), err) // the claim would not be found again
 		}
-		c.value = marked(c.state.Encode(), mark)
+		c.value = marked(c.state.Encode(), claimStart, mark)
 		bySource[c.source] = c
 		records[i] = deadletter.StateRecord{Key: stateKey(c.source), Value: c.value}
 	}
 	if err := again(ctx, func() error { return w.Write(ctx, records) }); err != nil {
 		return err
 	}
-	waiting := len(claims)
+	err := readUntil(ctx, states, len(claims), func(one *noted) bool {
+		c := bySource[one.at]
+		return c != nil && c.meet(one)
+	})
+	var lost []upheld
+	for i := range claims {
+		if claims[i].lost {
+			lost = append(lost, claims[i].first)
+		}
+	}
+	return errors.Join(err, giveBack(ctx, w, states, lost))
+}
+
+// readUntil reads on until as many records were there of which is says that they are waited for.
+func readUntil(ctx context.Context, states *States, waiting int, is func(*noted) bool) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := again(ctx, func() error {
 			return states.read(ctx, func(one *noted) {
-				if c := bySource[one.at]; c != nil && c.meet(one) {
+				if is(one) {
 					waiting--
 				}
 			})
 		})
 		if err != nil || waiting == 0 {
-			return errors.Join(err, giveBack(ctx, w, claims))
+			return err
 		}
 		if err := pause(ctx, wait); err != nil {
 			return err
@@ -77,34 +89,99 @@ func (c *claim) meet(one *noted) (own bool) {
 	case bytes.Equal(one.value, c.value):
 		own, c.seen = !c.seen, true
 		return own
-	case c.seen && !c.lost:
-		return false // who came second gives it back
+	case c.lost:
+		c.first.follow(one)
+		return false
+	case c.seen: // who came second gives it back
+		return false
 	case one.value == nil:
 		return false
 	}
 	s, current := stateUpon(c.replay, one.state)
-	switch {
-	case c.lost && (one.state.ReplayID != c.first || bytes.HasPrefix(one.value, claimStart)):
-		return false // another one that came too late
-	case !c.lost && !c.alone && current && s.Status == deadletter.StateOpen:
+	if !c.alone && current && s.Status == deadletter.StateOpen {
 		return false // it says what the letter itself says
 	}
-	c.lost, c.first, c.other = true, one.state.ReplayID, bytes.Clone(one.value)
+	c.lost, c.first = true, upheld{noted: noted{one.at, bytes.Clone(one.value), one.state}, replay: c.replay}
 	return false
 }
 
-// giveBack writes again what came before lost claims.
-func giveBack(ctx context.Context, w *deadletter.StateWriter, claims []claim) error {
-	var records []deadletter.StateRecord
-	for i := range claims {
-		if c := &claims[i]; c.lost {
-			records = append(records, deadletter.StateRecord{Key: stateKey(c.source), Value: c.other})
+// upheld is the record of a message that counts, where another one was written after it.
+type upheld struct {
+	noted
+	replay string // that the letter came of
+	copy   []byte // as it is written again: no two are the same
+	seen   bool   // the copy, in the topic
+	anew   bool   // another record counts than the one that was copied
+}
+
+// follow takes what came after the record and before its copy.
+func (u *upheld) follow(one *noted) {
+	open := u.state.Status == deadletter.StateOpen && u.state.ReplayID == u.replay // since then it may be claimed
+	late := one.claims() && !open
+	if one.value == nil || late || endOf(&one.state, u.replay) {
+		return
+	}
+	u.anew = u.anew || !sameState(one.state, u.state)
+	u.value, u.state = bytes.Clone(one.value), one.state
+}
+
+// endOf says that a state is what the worker notes when a replay ends with a new letter; it does so a moment
+// later than it writes the letter.
+func endOf(s *deadletter.State, replay string) bool {
+	return replay != "" && s.ReplayID == replay && s.Status == deadletter.StateOpen && s.Note == ""
+}
+
+func sameState(a, b deadletter.State) bool {
+	a.At, b.At = time.Time{}, time.Time{}
+	return a == b
+}
+
+// giveBack writes records again that count. What came to count before its copy was there, such as what the
+// worker said of a replay meanwhile, is written in its place.
+func giveBack(ctx context.Context, w *deadletter.StateWriter, states *States, list []upheld) error {
+	for len(list) > 0 {
+		bySource := make(map[Coordinates]*upheld, len(list))
+		records := make([]deadletter.StateRecord, len(list))
+		mark := newMark()
+		for i := range list {
+			list[i].begin(mark)
+			bySource[list[i].at] = &list[i]
+			records[i] = deadletter.StateRecord{Key: stateKey(list[i].at), Value: list[i].copy}
 		}
+		if err := again(ctx, func() error { return w.Write(ctx, records) }); err != nil {
+			return err
+		}
+		err := readUntil(ctx, states, len(list), func(one *noted) bool {
+			u := bySource[one.at]
+			return u != nil && u.meet(one)
+		})
+		if err != nil {
+			return err
+		}
+		list = slices.DeleteFunc(list, func(u upheld) bool { return !u.anew })
 	}
-	if len(records) == 0 {
-		return nil
+	return nil
+}
+
+// begin makes the copy.
+func (u *upheld) begin(mark string) {
+	start := backStart
+	if u.claims() {
+		start = claimStart
 	}
-	return again(ctx, func() error { return w.Write(ctx, records) })
+	u.copy, u.seen, u.anew = marked(unmarked(u.value), start, mark), false, false
+}
+
+// meet takes what the topic has of the message. It says whether that is the copy, for the first time.
+func (u *upheld) meet(one *noted) (own bool) {
+	if bytes.Equal(one.value, u.copy) {
+		own, u.seen = !u.seen, true
+		return own
+	}
+	before := u.anew
+	u.follow(one)
+	u.anew = before || u.anew && !u.seen // what comes after the copy counts by itself
+	return false
 }
 
 func stateKey(c Coordinates) string { return deadletter.StateKey(c.Topic, c.Partition, c.Offset) }
@@ -117,9 +194,22 @@ func newMark() string {
 }
 
 // marked adds a field to a state, which its readers pass over.
-func marked(state []byte, mark string) []byte {
-	return slices.Concat(claimStart, []byte(mark+`",`), state[1:])
+func marked(state, start []byte, mark string) []byte {
+	return slices.Concat(start, []byte(mark+`",`), state[1:])
 }
 
-// claimStart begins the state of a claim.
-var claimStart = []byte(`{"claim":"`)
+// unmarked is a state without such a field.
+func unmarked(state []byte) []byte {
+	if bytes.HasPrefix(state, claimStart) || bytes.HasPrefix(state, backStart) {
+		if end := bytes.Index(state, []byte(`",`)); end >= 0 {
+			return slices.Concat([]byte("{"), state[end+2:])
+		}
+	}
+	return state
+}
+
+// claimStart begins the state of a claim, backStart that of anything else that is written again.
+var (
+	claimStart = []byte(`{"claim":"`)
+	backStart  = []byte(`{"back":"`)
+)

@@ -84,41 +84,59 @@ func (l *stateLog) write(at Coordinates, value []byte) {
 	*l = append(*l, noted{at, value, s})
 }
 
-// claimant does what claimAll does, step by step.
+// claimant does what claimAll and giveBack do, step by step.
 type claimant struct {
 	claim
 	states States
 	pos    int
 	step   int
+	giving bool // the next step writes what came first
 	won    bool
 }
 
 // do makes the next step; false: it has ended.
 func (c *claimant) do(log *stateLog) bool {
-	before := c.pos
-	c.pos = len(*log)
-	for i := range (*log)[before:] {
-		one := &(*log)[before+i]
-		c.states.note(one)
-		if c.step == 2 {
-			c.meet(one)
-		}
+	if c.giving {
+		c.giving = false
+		c.first.begin(newMark())
+		log.write(c.source, c.first.copy)
+		return true
 	}
+	c.read(log)
 	c.step++
 	switch c.step {
 	case 1:
 		s, noted := c.states.Get(c.source)
 		return !noted || standsUpon(c.replay, s) == stands
 	case 2:
-		c.pos = before // nothing was read since, but what is read after the claim
 		log.write(c.source, c.value)
 		return true
+	case 3:
+		c.won, c.giving = !c.lost, c.lost
+	default:
+		c.giving = c.first.anew
 	}
-	if c.lost {
-		log.write(c.source, c.other)
+	return c.giving
+}
+
+// read reads on; between the first look and the claim nothing is read.
+func (c *claimant) read(log *stateLog) {
+	if c.step == 1 {
+		return
 	}
-	c.won = !c.lost
-	return false
+	before := c.pos
+	c.pos = len(*log)
+	for i := range (*log)[before:] {
+		one := &(*log)[before+i]
+		c.states.note(one)
+		switch c.step {
+		case 0:
+		case 2:
+			c.meet(one)
+		default:
+			c.first.meet(one)
+		}
+	}
 }
 
 func TestOfSeveralWhoClaimALetterExactlyOneHasIt(t *testing.T) {
@@ -137,12 +155,16 @@ func TestOfSeveralWhoClaimALetterExactlyOneHasIt(t *testing.T) {
 			if status == deadletter.StateDiscarded {
 				c.state = decided(replay, status, "jane", "")
 			}
-			c.value = marked(c.state.Encode(), newMark())
+			c.value = marked(c.state.Encode(), claimStart, newMark())
 			running = append(running, c)
 		}
 		all := append([]*claimant{}, running...)
 		noted := replay == ""
+		var settled []byte
 		for len(running) > 0 {
+			if settled == nil {
+				settled = settle(t, &log, at, all)
+			}
 			if !noted && rapid.Bool().Draw(t, "the worker notes the letter's own end") {
 				noted = true
 				if last := log[len(log)-1].state; last.ReplayID == replay && last.Status == deadletter.StateReplayed {
@@ -166,14 +188,31 @@ func TestOfSeveralWhoClaimALetterExactlyOneHasIt(t *testing.T) {
 		if winner == nil {
 			t.Fatal("nobody has the letter")
 		}
-		if last := log[len(log)-1]; !bytes.Equal(last.value, winner.value) {
-			t.Fatalf("the topic ends with %s, not with %s", last.value, winner.value)
+		want := winner.value
+		if settled != nil {
+			want = settled
+		}
+		if last := log[len(log)-1]; !bytes.Equal(unmarked(last.value), unmarked(want)) {
+			t.Fatalf("the topic ends with %s, not with %s", last.value, want)
 		}
 	})
 }
 
+// settle lets the worker say what became of the letter of who has it, at some time; nil: not yet.
+func settle(t *rapid.T, log *stateLog, at Coordinates, all []*claimant) []byte {
+	for _, c := range all {
+		if c.won && c.state.Status == deadletter.StateReplayed && rapid.Bool().Draw(t, "the worker says what became of it") {
+			outcome := rapid.SampledFrom([]string{deadletter.OutcomeDelivered, deadletter.OutcomeDead}).Draw(t, "outcome")
+			value := deadletter.Settled(c.state.ReplayID, outcome, time.Now()).Encode()
+			log.write(at, value)
+			return value
+		}
+	}
+	return nil
+}
+
 // A call that died between its claim and what it saw of it may have come second.
-func TestALostClaimOfACallThatDiedIsNotWritten(t *testing.T) {
+func TestALostClaimOfACallThatDiedIsGivenBackToWhoCameFirst(t *testing.T) {
 	o := newOffice(t)
 	o.dead(many(6, o.click)...)
 	one, other := o.plan(""), o.plan("")
@@ -185,10 +224,13 @@ func TestALostClaimOfACallThatDiedIsNotWritten(t *testing.T) {
 	if n := o.apply(other); n.Written != 5 || n.Passed != 1 {
 		t.Errorf("%+v", n)
 	}
-	if n := o.apply(one); n.Written != 0 || n.Passed+n.Before != 6 {
+	if s := o.state(0); !isClaim(&s, one.ID) {
+		t.Errorf("%+v", s)
+	}
+	if n := o.apply(one); n.Written != 1 || n.Passed+n.Before != 5 {
 		t.Errorf("%+v", n)
 	}
-	o.once(5)
+	o.once(6)
 }
 
 func TestAPlanThatAnotherCallCarriesOutIsLeftToIt(t *testing.T) {

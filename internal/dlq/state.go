@@ -1,6 +1,7 @@
 package dlq
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -27,10 +28,10 @@ type States struct {
 	kindOf map[deadletter.State]uint32
 	newest []time.Time // of each kind
 
-	// own is a plan whose claims are looked at: superseded says which state a claim of it came upon, where it was
-	// that of somebody else.
-	own        string
-	superseded spots[uint32]
+	// own is a plan whose claims are looked at: claims has those that nothing but claims came after, with the
+	// number, plus one, of the state of somebody else that the first of them came upon; 0: there was none.
+	own    string
+	claims spots[uint32]
 	// plan is called for each plan that is kept beside the states; a nil text removes one. The text is valid
 	// only during the call. nil: nobody is.
 	plan func(id string, text []byte)
@@ -49,7 +50,7 @@ func (d *Desk) newStates(own string) *States {
 }
 
 func (s *States) forget() {
-	s.next, s.number, s.superseded = map[int32]int64{}, spots[uint32]{}, spots[uint32]{}
+	s.next, s.number, s.claims = map[int32]int64{}, spots[uint32]{}, spots[uint32]{}
 }
 
 // noted is a record of the state topic, valid only during a call.
@@ -57,6 +58,15 @@ type noted struct {
 	at    Coordinates
 	value []byte // nil: the state was removed
 	state deadletter.State
+}
+
+// claims says that a record is what somebody wrote who was about to act: it counts only if no other claim came
+// before it. All else is a fact, from which on the claims of a message begin anew.
+func (n *noted) claims() bool {
+	if n.value == nil || n.state.Status == deadletter.StateOpen {
+		return false
+	}
+	return bytes.HasPrefix(n.value, claimStart) || isClaim(&n.state, n.state.ReplayID)
 }
 
 // read reads on to the end of the topic. each is called for the record of each state, nil: nobody is. What
@@ -124,6 +134,9 @@ func (d *Desk) readOn(ctx context.Context, topic string, next map[int32]int64, a
 }
 
 func (s *States) note(one *noted) {
+	if s.own != "" {
+		s.follow(one)
+	}
 	if one.value == nil {
 		s.number.remove(one.at)
 		return
@@ -134,12 +147,33 @@ func (s *States) note(one *noted) {
 	if one.state.At.After(s.newest[n]) {
 		s.newest[n] = one.state.At
 	}
-	if s.own != "" && isClaim(&kind, s.own) {
-		if before, ok := s.number.get(one.at); ok && s.kinds[before].ReplayID != s.own {
-			s.superseded.set(one.at, before)
-		}
-	}
 	s.number.set(one.at, n)
+}
+
+// follow keeps in mind where own has a claim. Who came second gives back what came first, so a claim is met
+// again behind others: only the first time says what it came upon.
+func (s *States) follow(one *noted) {
+	switch {
+	case !one.claims():
+		s.claims.remove(one.at)
+	case isClaim(&one.state, s.own) && !s.claims.has(one.at):
+		upon := uint32(0)
+		if before, ok := s.number.get(one.at); ok && s.kinds[before].ReplayID != s.own {
+			upon = before + 1
+		}
+		s.claims.set(one.at, upon)
+	}
+}
+
+// upon is the state of somebody else that own's claim of a message came upon.
+func (s *States) upon(c Coordinates) (state deadletter.State, ok bool) {
+	n, _ := s.claims.get(c)
+	if n == 0 {
+		return state, false
+	}
+	state = s.kinds[n-1]
+	state.At = s.newest[n-1]
+	return state, true
 }
 
 func (s *States) kind(kind deadletter.State) uint32 {
