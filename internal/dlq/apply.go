@@ -191,11 +191,15 @@ func (a *apply) begin(ctx context.Context) (err error) {
 			return fmt.Errorf("keep the plan: %w", err)
 		}
 	}
-	a.states = a.d.newStates(a.p.ID)
+	a.states, a.held = a.d.newStates(a.p.ID), newHeld(a.d, a.p)
+	return a.known(ctx)
+}
+
+// known reads what was done of the plan before.
+func (a *apply) known(ctx context.Context) error {
 	if err := a.states.read(ctx, nil); err != nil {
 		return err
 	}
-	a.held = newHeld(a.d, a.p)
 	if err := a.held.read(ctx); err != nil {
 		return err
 	}
