@@ -34,6 +34,7 @@ type replay struct {
 	ask   asking
 
 	plan, planOut, edit  string
+	release              string
 	patch                *dlq.Edit // of edit
 	dryRun, detailed     bool
 	toOriginal, anyGroup bool
@@ -57,7 +58,9 @@ times of then, what the join had found, and only the parts that are missing.
 The plan pins the letters, the rules, the edit and the configuration. With
 --dry-run --plan-out it is kept in a file; --plan carries out exactly that, from
 the file or by its id, and is refused when something changed. Calling it again
-goes on after an interruption, and does nothing once all is written.
+goes on after an interruption, and does nothing once all is written. --release
+is for a plan that was interrupted and is refused since: the letters that it had
+claimed, and did not write, are open again, and a new plan takes them.
 
 An edit is a JSON Patch (RFC 6902) or a merge patch (RFC 7386). In a path, *
 stands for all elements of an array. The operation rewrite changes a text, or
@@ -80,6 +83,9 @@ The pace is 5 % of what the input topics got in the last five minutes, at least
 			if r.out.format == "help" {
 				return writeSchema(a.out, dlq.ReplayDocumentSchema)
 			}
+			if r.release != "" {
+				return a.dlqRelease(cmd, r)
+			}
 			return a.dlqReplay(cmd, r)
 		},
 	}
@@ -89,6 +95,7 @@ The pace is 5 % of what the input topics got in the last five minutes, at least
 	r.out.noHeaderFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&r.plan, "plan", "", "carry out this plan: a `FILE`, or the id of a replay that was begun")
+	f.StringVar(&r.release, "release", "", "open what this plan, which cannot go on, claimed and did not write: a `FILE`, or an id")
 	f.StringVar(&r.planOut, "plan-out", "", "keep the plan in a `FILE`")
 	f.StringVar(&r.edit, "edit", "", "repair each letter by the patch in a `FILE`")
 	f.BoolVar(&r.dryRun, "dry-run", false, "only show what would be done")
@@ -106,6 +113,10 @@ The pace is 5 % of what the input topics got in the last five minutes, at least
 	cmd.MarkFlagsMutuallyExclusive("dry-run", "yes")
 	for _, name := range append([]string{"edit", "to-original", "any-group", "max", "max-replays", "plan-out", "query"}, dlq.FilterKeys...) {
 		cmd.MarkFlagsMutuallyExclusive("plan", name)
+		cmd.MarkFlagsMutuallyExclusive("release", name)
+	}
+	for _, name := range []string{"plan", "canary", "min-success", "wait", "rate", "detailed-exitcode"} {
+		cmd.MarkFlagsMutuallyExclusive("release", name)
 	}
 	return cmd
 }
@@ -229,8 +240,8 @@ func (r *replay) check(a *app, cmd *cobra.Command) error {
 		return callError(dlq.CheckNote(r.ask.note))
 	case !r.dryRun && !r.ask.yes && !r.ask.can(a, &r.out):
 		return usagef(a.again(cmd)+" --dry-run", "--yes is missing, and nobody can be asked here")
-	case r.plan != "":
-		return isReplay(r.plan, true)
+	case r.plan+r.release != "": // never both
+		return isReplay(r.plan+r.release, true)
 	}
 	return nil
 }
@@ -255,7 +266,7 @@ func (a *app) planOf(cmd *cobra.Command, r *replay, d *openDesk, options check.O
 		}
 		var stale *dlq.StaleError
 		if err := d.Stale(ctx, plan, &options); errors.As(err, &stale) {
-			return nil, usagef(a.anew(plan), "%w", err)
+			return nil, a.stale(ctx, r, d, plan, err)
 		} else if err != nil {
 			return nil, err
 		}

@@ -84,13 +84,15 @@ func isReplay(name string, orFile bool) error {
 	return nil
 }
 
-// completePlan completes --plan of dlq replay: the id of a replay, or a file.
+// completePlan completes --plan and --release of dlq replay: the id of a replay, or a file.
 func (a *app) completePlan(cmd *cobra.Command) {
-	err := cmd.RegisterFlagCompletionFunc("plan", func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return a.completeFromDesk(cmd.Context(), completeReplays), cobra.ShellCompDirectiveDefault
-	})
-	if err != nil {
-		panic(err) // the flag was defined before
+	for _, name := range []string{"plan", "release"} {
+		err := cmd.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return a.completeFromDesk(cmd.Context(), completeReplays), cobra.ShellCompDirectiveDefault
+		})
+		if err != nil {
+			panic(err) // the flag was defined before
+		}
 	}
 }
 
