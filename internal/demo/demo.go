@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"eventworker/internal/config"
+	"eventworker/internal/consume"
 	"eventworker/internal/deadletter"
 	"eventworker/internal/insightsfake"
 	"eventworker/internal/storefront"
@@ -81,7 +83,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{Options: o, worker: w, generator: generator, brokers: cluster.ListenAddrs()}
+	r := &run{Options: o, worker: w, generator: generator, brokers: cluster.ListenAddrs(), group: cfg.Kafka.Group}
 	if err := r.work(ctx); err != nil {
 		return nil, err
 	}
@@ -115,6 +117,7 @@ type run struct {
 	worker    *worker.Worker
 	generator *storefront.Generator
 	brokers   []string
+	group     string
 
 	truth    *storefront.Truth
 	produced atomic.Uint64
@@ -184,13 +187,30 @@ func (r *run) watch(ctx context.Context, shop, worker *activity) error {
 			last, lastAt = settled, time.Now()
 		}
 		switch {
-		case producing == nil && settled >= r.Messages && s.InFlight == 0:
+		case producing == nil && settled >= r.Messages && s.InFlight == 0 && (s.Released == 0 || r.committed(ctx)):
 			r.seconds = time.Since(began).Seconds()
 			return nil
 		case time.Since(lastAt) > patience:
 			return fmt.Errorf("nothing was settled for %v: %d of %d messages are", patience, settled, r.Messages)
 		}
 	}
+}
+
+// committed says whether the group has come to the end of the log. Only that tells when a run is over in which
+// messages were given back: they are counted once more when they are read again.
+func (r *run) committed(ctx context.Context) bool {
+	admin, err := consume.NewAdmin(consume.Config{Brokers: r.brokers, Group: r.group, Topics: []string{topic}})
+	if err != nil {
+		return false
+	}
+	defer admin.Close()
+	group, err := admin.Group(ctx)
+	if err != nil {
+		return false // it is asked again
+	}
+	return len(group.Partitions) == partitions && !slices.ContainsFunc(group.Partitions, func(p consume.GroupPartition) bool {
+		return p.End < 0 || p.Committed < p.End && p.End > 0
+	})
 }
 
 // report holds what arrived against the truth.

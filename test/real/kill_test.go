@@ -53,7 +53,7 @@ type shop struct {
 	client                 *kgo.Client
 	api                    *insightsfake.Server
 	apiURL                 string
-	binary, dir            string
+	binary, dir, key       string
 	rules                  storefront.Rules
 	kind                   string   // of the store
 	wipe                   bool     // remove the store at each kill
@@ -91,6 +91,10 @@ func newShopAt(t *testing.T, broker string, link ...string) *shop {
 	s.binary = filepath.Join(s.dir, "eventworker")
 	if out, err := exec.Command("go", "build", "-ldflags", strings.Join(link, " "), "-o", s.binary, "eventworker/cmd/eventworker").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
+	}
+	s.key = filepath.Join(s.dir, "api-key") // written once: workers start and read it at any time
+	if err := os.WriteFile(s.key, []byte("test-key\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	s.startAPI()
 	return s
@@ -133,13 +137,9 @@ func (s *shop) startIn(folder string) *process {
 	}, s.settings...) {
 		args = append(args, "--set", setting)
 	}
-	key := filepath.Join(s.dir, "api-key")
-	if err := os.WriteFile(key, []byte("test-key\n"), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
 	for name, a := range s.rules.Applications {
 		prefix := "insights.applications." + name + "."
-		args = append(args, "--set", prefix+"app_id=TESTAPP001", "--set", prefix+"api_key_file="+key, "--set", prefix+"default_index="+a.DefaultIndex,
+		args = append(args, "--set", prefix+"app_id=TESTAPP001", "--set", prefix+"api_key_file="+s.key, "--set", prefix+"default_index="+a.DefaultIndex,
 			"--set", prefix+"indices="+strings.Join(a.Indices, ","))
 	}
 	p := &process{t: s.t, exited: make(chan error, 1)}
