@@ -201,8 +201,8 @@ func marked(state, start []byte, mark string) []byte {
 // unmarked is a state without such a field.
 func unmarked(state []byte) []byte {
 	if bytes.HasPrefix(state, claimStart) || bytes.HasPrefix(state, backStart) {
-		if end := bytes.Index(state, []byte(`",`)); end >= 0 {
-			return slices.Concat([]byte("{"), state[end+2:])
+		if _, rest, found := bytes.Cut(state, []byte(`",`)); found {
+			return slices.Concat([]byte("{"), rest)
 		}
 	}
 	return state
