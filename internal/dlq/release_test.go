@@ -17,6 +17,7 @@ func (o *office) release(p *Plan) (int64, error) {
 
 // A call is killed between its claims and its records, and then the rules are others.
 func TestWhatAStalePlanClaimedAndDidNotWriteIsReleasedAndANewPlanTakesIt(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t)
 	o.dead(many(9, o.click)...)
 	stale := o.plan("")
@@ -59,6 +60,7 @@ func TestWhatAStalePlanClaimedAndDidNotWriteIsReleasedAndANewPlanTakesIt(t *test
 }
 
 func TestAReleaseLeavesWhatIsOnTheTargetAndWhatSomebodyElseHas(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t)
 	o.dead(many(6, o.click)...)
 	plan := o.plan("")
@@ -85,6 +87,7 @@ func TestAReleaseLeavesWhatIsOnTheTargetAndWhatSomebodyElseHas(t *testing.T) {
 }
 
 func TestAReleaseIsRefusedWhereNobodyKnowsWhatWasWritten(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t)
 	o.dead(many(3, o.click)...)
 	o.apply(o.plan("offsets:1:0-1"))
