@@ -371,19 +371,7 @@ func TestACanaryIsSpreadAndDecides(t *testing.T) {
 	o.dead(many(30, o.badPrice)...)
 	plan := o.plan("", func(p *PlanOptions) { p.Edit = o.edit(mendPrices) })
 	half := 0
-	work := func(settle func(deadletter.Record) string) (stop func()) {
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			for ctx.Err() == nil {
-				o.work(settle)
-				time.Sleep(20 * time.Millisecond)
-			}
-		}()
-		return func() { cancel(); <-ended }
-	}
-	stop := work(func(deadletter.Record) string {
+	stop := o.keepWorking(func(deadletter.Record) string {
 		half++
 		if half%2 == 0 {
 			return deadletter.OutcomeDead
@@ -409,7 +397,7 @@ func TestACanaryIsSpreadAndDecides(t *testing.T) {
 		t.Errorf("%v", perPartition)
 	}
 	// The same letters are looked at again by the next call, which may ask for less.
-	stop = work(delivered)
+	stop = o.keepWorking(delivered)
 	defer stop()
 	asked := 0
 	n, err = o.tryApply(t.Context(), plan, func(a *ApplyOptions) {

@@ -123,8 +123,10 @@ func (c Config) check() error {
 	return nil
 }
 
-// earliest is the first timestamp that a raw message may have: 12 digits (contract, section 1).
-var earliest = time.UnixMilli(100_000_000_000).UTC()
+// leastTimestamp is the first timestamp that a raw message may have, in milliseconds (contract, section 1).
+const leastTimestamp = 100_000_000_000
+
+var earliest = time.UnixMilli(leastTimestamp).UTC()
 
 // name tells this traffic from another one, of the same seed at another time for instance.
 func (c Config) name() string {

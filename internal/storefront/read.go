@@ -231,11 +231,11 @@ func (r *reader) decimal(o tree, field string) string {
 func (r *reader) timestamp(s *said, o tree) {
 	if text, is := o["timestamp"].(string); is {
 		at, err := time.Parse(time.RFC3339, text)
-		r.require(err == nil && at.UnixMilli() >= 100_000_000_000)
+		r.require(err == nil && at.UnixMilli() >= leastTimestamp)
 		s.timestamp = at.UnixMilli()
 		return
 	}
-	s.timestamp = r.integer(o, "timestamp", 100_000_000_000, 1<<62)
+	s.timestamp = r.integer(o, "timestamp", leastTimestamp, 1<<62)
 }
 
 // list is an array of low to high elements; nil if absent.

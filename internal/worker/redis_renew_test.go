@@ -59,11 +59,7 @@ func TestAQuietNightIsNoLossOfRedis(t *testing.T) {
 	if run.tells("must be opened anew") != 0 || run.tells("read again") != 0 {
 		t.Errorf("a quiet task was taken for a loss:\n%s", run.lines())
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if last := w.events[len(w.events)-1]; last.QueryID != query {
-		t.Errorf("the click was sent as %+v", last)
-	}
+	w.lastWasAttributed()
 }
 
 // A worker that stands still while messages wait is not sure of what it holds when it goes on, and reads it again.
@@ -93,11 +89,7 @@ func TestAWorkerThatStoodStillRestoresFromKafka(t *testing.T) {
 	if run.tells("must be opened anew") == 0 || run.tells("read again before delivery starts") == 0 {
 		t.Errorf("nobody restored:\n%s", run.lines())
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if last := w.events[len(w.events)-1]; last.QueryID != query {
-		t.Errorf("the click was sent as %+v", last)
-	}
+	w.lastWasAttributed()
 }
 
 // So is a worker that was away for that long.
@@ -121,9 +113,15 @@ func TestAWorkerThatWasAwayRestoresFromKafka(t *testing.T) {
 	if second.tells("read again before delivery starts") != 1 || second.tells("must be opened anew") != 0 {
 		t.Errorf("it does not say that it restores:\n%s", second.lines())
 	}
+	w.lastWasAttributed()
+}
+
+// lastWasAttributed fails the test unless the last event was sent with its queryID.
+func (w *world) lastWasAttributed() {
+	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if last := w.events[len(w.events)-1]; last.QueryID != query {
-		t.Errorf("the click was sent as %+v", last)
+		w.t.Errorf("the click was sent as %+v", last)
 	}
 }
