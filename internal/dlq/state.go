@@ -114,6 +114,11 @@ func (d *Desk) readOn(ctx context.Context, topic string, next map[int32]int64, a
 			break
 		}
 	}
+	return d.readTo(ctx, topic, bounds, next, fn)
+}
+
+// readTo calls fn for the records of a topic from the offsets of next on up to bounds, and moves next there.
+func (d *Desk) readTo(ctx context.Context, topic string, bounds []consume.LogBounds, next map[int32]int64, fn func(*consume.Record)) error {
 	for _, b := range bounds {
 		from := max(b.Start, next[b.Partition])
 		if from >= b.End {

@@ -265,20 +265,7 @@ func (w *Watch) readStates(ctx context.Context) error {
 	if anew || known < len(w.stateAt) { // or it is gone, or lacks a partition
 		w.states, w.plans, w.stateAt = map[uint64]watchedState{}, map[uint64]LastReplay{}, map[int32]int64{}
 	}
-	for _, b := range bounds {
-		r := consume.LogRange{Topic: w.d.Topics.State, Partition: b.Partition, From: max(b.Start, w.stateAt[b.Partition]), To: b.End}
-		_, err := w.d.in.Read(ctx, r, func(records []consume.Record, next int64) error {
-			for i := range records {
-				w.note(&records[i])
-			}
-			w.stateAt[b.Partition] = next
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return w.d.readTo(ctx, w.d.Topics.State, bounds, w.stateAt, w.note)
 }
 
 // note takes a record of the state topic. What cannot be read is passed over, as by [Desk.States].
