@@ -114,7 +114,6 @@ func (a *app) serveWatch(ctx context.Context, f *watchFlags, cfg *config.Config,
 	build := buildOf()
 	admin, err := telemetry.NewAdmin(telemetry.AdminOptions{
 		Listen: f.listen, Gather: registry, Health: w.health, Log: log, Version: build.Version, Status: w.status,
-		Token: "nothing here is protected by it", // there is no endpoint that changes something, and so no warning
 	})
 	if err != nil {
 		return failf("eventworker dlq watch --listen 127.0.0.1:0", "cannot listen on %s: %w", f.listen, cause(errors.Unwrap(err)))

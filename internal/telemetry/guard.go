@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -45,6 +46,11 @@ const noteBytes = 500
 // the log: what, with which parameters, from where, and how it was answered. The body of a JSON document does
 // not stand in it.
 func (a *Admin) HandleAction(act Action, h http.Handler) {
+	first := !slices.ContainsFunc(a.endpoints, func(e endpoint) bool { return !e.Link })
+	if first && a.options.Token == "" && !a.local() {
+		a.options.Log.Warn("the admin server listens beyond this machine and admin.token is not set: what changes something answers 403; probes, metrics and status are open",
+			zap.String(KeyAddress, a.Addr().String()))
+	}
 	a.mux.Handle(act.Method+" "+act.Path, http.NewCrossOriginProtection().Handler(a.guard(a.audited(&act, taking(&act, h)))))
 	a.endpoints = append(a.endpoints, endpoint{act.Path, act.Method + ": " + act.About, false})
 }
